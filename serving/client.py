@@ -39,12 +39,21 @@ class Recommender:
     """Asks a model server for a user's items. Safe to share between threads; close it or use it in `with`."""
 
     def __init__(
-        self, address: str, lookup: Lookup, *, model: str = names.MODEL_NAME, deadline_seconds: float = DEADLINE_SECONDS
+        self,
+        address: str,
+        lookup: Lookup,
+        *,
+        model: str = names.MODEL_NAME,
+        label: str | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
-        """Args: `address`: gRPC host:port; `deadline_seconds`: for the Predict, after the lookup."""
+        """Args: `address`: gRPC host:port; `label`: whose version answers, the newest without; `deadline_seconds`: for
+        the Predict, after the lookup.
+        """
         self._address = address
         self._lookup = lookup
         self._model = model
+        self._label = label
         self._deadline = deadline_seconds
         self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
@@ -112,7 +121,7 @@ class Recommender:
 
     def _read_inputs(self) -> tuple[int, dict[str, Any]]:
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[_METADATA])
-        request.model_spec.name = self._model
+        self._name_model(request.model_spec)
         response = self._call(self._service.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         response.metadata[_METADATA].Unpack(signatures)
@@ -127,11 +136,16 @@ class Recommender:
 
     def _request(self, inputs: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
         request = predict_pb2.PredictRequest()
-        request.model_spec.name = self._model
+        self._name_model(request.model_spec)
         request.model_spec.signature_name = names.SIGNATURE_RECOMMEND
         for name, info in inputs.items():
             into_proto(tensor_of(info, given.get(name)), request.inputs[name])
         return request
+
+    def _name_model(self, spec: Any) -> None:
+        spec.name = self._model
+        if self._label is not None:
+            spec.version_label = self._label
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
