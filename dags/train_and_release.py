@@ -11,7 +11,8 @@ with DAG(
     doc_md="""
 ### Fresh features become a release
 
-`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `publish`
+`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `publish`; last, also where one of them
+refused to go on, `report`.
 
 Scheduled by the asset `features`, whose event carries `as_of`. Training sets come from Feast as of each request's own
 time. The release that `publish` makes appears to the model server as a new version; the report is an HTML page per
@@ -56,7 +57,7 @@ time. The release that `publish` makes appears to the model server as a new vers
         task_id="evaluate",
         command=["evaluate", "--as-of", AS_OF],
         execution_timeout=timedelta(hours=1),
-        doc_md="The release against the baselines on the test window; the HTML report.",
+        doc_md="The release against the baselines on the test window.",
     )
     publish = StepOperator(
         task_id="publish",
@@ -64,4 +65,11 @@ time. The release that `publish` makes appears to the model server as a new vers
         execution_timeout=timedelta(minutes=10),
         doc_md="The release appears, whole, where the model server looks.",
     )
-    dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> publish
+    # A teardown runs whatever happened before it, and the run still fails with the task that failed.
+    report = StepOperator(
+        task_id="report",
+        command=["report", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="The HTML page: figures, pictures, what every step took; written also where a step refused to go on.",
+    ).as_teardown(on_failure_fail_dagrun=True)
+    dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> publish >> report

@@ -76,4 +76,5 @@ STEPS: Final = (
     "release_build",
     "evaluate",
     "publish",
+    "report",
 )

@@ -1,4 +1,4 @@
-"""`tastemaker evaluate`."""
+"""`tastemaker evaluate` and `tastemaker report`: figures, and the page that shows them."""
 
 from dataclasses import replace
 
@@ -10,12 +10,13 @@ from tastemaker.config import load_config
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the command to the app."""
+    """Adds the commands to the app."""
     app.command()(evaluate)
+    app.command()(report)
 
 
 def evaluate(as_of: AsOf, as_json: JsonOutput = False) -> None:
-    """Judges the built release on the test window, beside baselines, and writes the HTML report."""
+    """Judges the built release on the test window, beside baselines."""
     from training.evaluation.evaluate import evaluate as evaluate_release
 
     now = settings()
@@ -29,3 +30,10 @@ def evaluate(as_of: AsOf, as_json: JsonOutput = False) -> None:
     print()
     show_rows(quality["columns"], quality["rows"], as_json=False)
     print(f"\n{verdict}")
+
+
+def report(as_of: AsOf, as_json: JsonOutput = False) -> None:
+    """Writes the HTML report of a run from what its steps have left: figures, pictures, seconds and memory."""
+    from training.evaluation.report import write_report
+
+    show_report(write_report(settings().paths, as_of), as_json=as_json)

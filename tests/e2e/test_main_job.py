@@ -38,7 +38,7 @@ ranker: {max_trees: 40, leaves: 15}
 evaluation: {bootstrap_samples: 200}
 """
 FEATURE_STEPS = ("ingest", "check_landing", "transform", "check_features", "materialize")
-RELEASE_STEPS = ("dataset", "train_retriever", "train_ranker", "release_build", "evaluate", "publish")
+RELEASE_STEPS = ("dataset", "train_retriever", "train_ranker", "release_build", "evaluate", "publish", "report")
 COMMANDS = (
     "ingest",
     "check landing",

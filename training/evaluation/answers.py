@@ -15,6 +15,7 @@ from tastemaker.moments import microseconds
 from training.datasets.item_snapshots import snapshot_of
 from training.evaluation.baselines import Baseline, ranked
 from training.evaluation.shop_day import DAY, Histories, ShopDay, pairs_of
+from training.evaluation.systems import RELEASE, RETRIEVER
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES
@@ -23,9 +24,6 @@ from training.release.fused_graph import FusedRecommender
 from training.release.item_universe import ItemUniverse
 from training.release.trees import CompiledForest
 from training.splits import Window
-
-RELEASE = "release"
-RETRIEVER = "retriever alone"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,34 +22,29 @@ from training.datasets.item_snapshots import snapshot_of
 from training.evaluation.answers import Answers, ask_everyone, purchases_before
 from training.evaluation.as_served import release_of, require_same_answers
 from training.evaluation.baselines import baselines
+from training.evaluation.examples import examples_of
+from training.evaluation.files import METRICS, PAGE, PER_REQUEST, evaluation_folder
 from training.evaluation.judgement import judge, per_request_table, quality_table, verdict
-from training.evaluation.report import TEMPLATE, Run, render
+from training.evaluation.pictures import pictures_of
 from training.ranking import calibration
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.fit import CALIBRATION, GRAPH_CODE, IMPORTANCES, MODEL, ranker_folder, thinned
 from training.release import trees
 from training.release.build import fused_recommender
-from training.release.manifest import FILE as MANIFEST
 from training.release.trees import CompiledForest
 from training.retrieval.fit import retriever_folder
 from training.splits import plan_windows
 
 RANKING = Path(calibration.__file__).parent
 TREES = Path(trees.__file__).parent
+JUDGING = [file for file in Path(__file__).parent.glob("*.py") if file.name != "report.py"]
 
-METRICS = "metrics.json"
-PER_REQUEST = "requests.parquet"
 MAX_REQUESTS = 4_000  # a window's requests are thinned to this many: 5 ms each for the trees
 
 
-def evaluation_folder(home: Home, as_of: datetime) -> Path:
-    """Where the figures of one `as_of` lie: `metrics.json`, `requests.parquet`."""
-    return home.training(as_of) / "evaluation"
-
-
 def evaluate(home: Home, config: Config, as_of: datetime) -> StepReport:
-    """Makes `evaluation/` and the HTML report.
+    """Makes `evaluation/`: the figures, each request's, and what the report is to show.
 
     The facts hold `quality`, a table with one row a system, and `verdict`, a sentence.
     Raises TastemakerError when the candidate, or what it was made of, is not there, when it answers differently from
@@ -69,8 +65,8 @@ def evaluate(home: Home, config: Config, as_of: datetime) -> StepReport:
         lambda: _evaluate(home, config, as_of),
         inputs={name: digest_files(paths) for name, paths in inputs.items()}
         | {"config": digest_values(config.model_dump()), "as_of": as_of.isoformat()},
-        outputs=[folder, home.report(as_of)],
-        code=[Path(__file__).parent, TEMPLATE, RANKING, TREES, Path(splits.__file__), *GRAPH_CODE],
+        outputs=[folder],
+        code=[*JUDGING, RANKING, TREES, Path(splits.__file__), *GRAPH_CODE],
     )
 
 
@@ -111,7 +107,7 @@ def _evaluate(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     }
     newest = snapshot_of(items, as_of)
     titles = dict(zip(newest[names.ITEM_ID].to_pylist(), newest["item_title"].to_pylist(), strict=True))
-    _write(home, config, as_of, figures, answers, per_request_table(answers, found), titles)
+    _write(home, as_of, figures, answers, per_request_table(answers, found), titles)
     probabilities = figures["probabilities"]
     return {
         "verdict": figures["verdict"],
@@ -123,13 +119,11 @@ def _evaluate(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
         "positives_among_rows": probabilities["reachable"],
         **{name: probabilities.get(name) for name in ("auc", "auc_within_requests", "log_loss", "calibration_error")},
         "answers_compared_with_the_saved_model": compared,
-        "report": str(home.report(as_of).relative_to(home.root)),
     }
 
 
 def _write(
     home: Home,
-    config: Config,
     as_of: datetime,
     figures: dict[str, Any],
     answers: Answers,
@@ -140,15 +134,19 @@ def _write(
     shutil.rmtree(folder, ignore_errors=True)
     write_atomically(folder / METRICS, json.dumps(figures, indent=1, sort_keys=True, allow_nan=False) + "\n")
     pq.write_table(each, folder / PER_REQUEST, compression="zstd")
-    run = Run(
-        titles=titles,
-        steps=read_reports(home, as_of),
-        manifest=json.loads((home.candidate(as_of) / MANIFEST).read_text()),
-        importances=json.loads((ranker_folder(home, as_of) / IMPORTANCES).read_text()),
-        windows=plan_windows(config.split, as_of),
-        rows_from=rows_from(answers),
-    )
-    write_atomically(home.report(as_of), render(figures, answers, run))
+    trained = read_reports(home, as_of).get("train_retriever")
+    learnt = {
+        name.removesuffix("_by_epoch"): values
+        for name, values in (trained.facts if trained else {}).items()
+        if name.endswith("_by_epoch") and values
+    }
+    importances = json.loads((ranker_folder(home, as_of) / IMPORTANCES).read_text())
+    page = {
+        "pictures": pictures_of(figures, answers, importances, learnt),
+        "examples": [asdict(one) for one in examples_of(answers, titles)],
+        "rows_from": rows_from(answers),
+    }
+    write_atomically(folder / PAGE, json.dumps(page, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def rows_from(answers: Answers) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tastemaker import names
-from training.evaluation.answers import RELEASE, Answers
+from training.evaluation.answers import Answers
 from training.evaluation.shop_day import DAY
+from training.evaluation.systems import RELEASE
 from training.feature_tensors import column_of, request_timestamps
 
 SHOWN = 10

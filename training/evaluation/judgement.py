@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from tastemaker import names
 from tastemaker.config import EvaluationConfig
-from training.evaluation.answers import RELEASE, RETRIEVER, Answers, Pairs
+from training.evaluation.answers import Answers, Pairs
 from training.evaluation.bootstrap import Estimate, UserBootstrap
 from training.evaluation.metrics import auc, auc_within, average_precision, coverage, hits_of, ndcg, novelty, recall
 from training.evaluation.shop_day import DAY
 from training.evaluation.slices import Slice, slices_of
+from training.evaluation.systems import RELEASE, RETRIEVER, interval_text
 from training.feature_tensors import column_of, request_timestamps
 from training.ranking.calibration import log_loss, reliability
 
@@ -127,11 +128,6 @@ def quality_table(figures: dict[str, Any]) -> dict[str, Any]:
         values = [found["recall"]["value"], found["ndcg"]["value"], found["map"]["value"]]
         rows.append([system, *(_rounded(v) for v in (*values, found["coverage"], found["novelty"])), text])
     return {"columns": [*columns, f"ndcg@{k} release minus this, {percent}%"], "rows": rows}
-
-
-def interval_text(estimate: dict[str, float]) -> str:
-    """For example "+0.0123 [+0.0101, +0.0145]"."""
-    return f"{estimate['value']:+.4f} [{estimate['low']:+.4f}, {estimate['high']:+.4f}]"
 
 
 def per_request_table(answers: Answers, found: PerRequest) -> pa.Table:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from training.evaluation.answers import RELEASE, RETRIEVER
+from training.evaluation.systems import RELEASE, RETRIEVER
 
 INK = "#0a0b0c"  # replaced by currentColor: one drawing for a light and a dark page
 COLORS = {RELEASE: "#2f7de1", RETRIEVER: "#7fb2f0"}

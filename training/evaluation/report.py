@@ -1,26 +1,27 @@
-"""The HTML report of one run, whole in one file: what it was, how good, how sure."""
+"""The step `report`: the HTML page of one run, whole in one file: what it was, how good, how sure, how long it took.
 
+The last step of a run, and one that runs even where an earlier one stopped it. It draws and computes nothing: it sets
+what the steps have left on one page, so it needs neither TensorFlow nor NumPy.
+"""
+
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tastemaker import names
-from tastemaker.steps import StepReport
-from training.evaluation import plots
-from training.evaluation.answers import RELEASE, RETRIEVER, Answers
-from training.evaluation.examples import examples_of
-from training.evaluation.judgement import interval_text
-from training.splits import Windows
+from tastemaker.errors import TastemakerError
+from tastemaker.home import Home
+from tastemaker.steps import StepReport, digest_files, digest_values, read_reports, run_step, write_atomically
+from training.evaluation.files import METRICS, PAGE, evaluation_folder
+from training.evaluation.systems import RELEASE, closest_rival, interval_text
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-# what runs before this report is written
-STEPS = names.STEPS[: names.STEPS.index("evaluate")]
-FEATURES_SHOWN = 15
+STEPS = tuple(name for name in names.STEPS if name != "report")
 EXPLAINED = {
     "recall": "share of what was taken that is in the list",
     "NDCG": "the same, counting more what is nearer the top; 1 is the best possible list",
@@ -28,22 +29,68 @@ EXPLAINED = {
     "coverage": "share of the catalogue that is recommended to somebody",
     "novelty": "mean surprise of a recommended item in bits; a best-seller has few",
 }
+PURPOSES = {
+    "retriever_train": "the retriever learns",
+    "validation": "the retriever stops early",
+    "ranker": "the ranker learns; the served retriever is brought up to date",
+    "calibration": "the ranker's probability is calibrated; the served retriever is brought up to date",
+    "test": "every figure on this page",
+}
 
 
-@dataclass(frozen=True)
-class Run:
-    """What there is to tell of a run beside its figures."""
+def write_report(home: Home, as_of: datetime) -> StepReport:
+    """Makes `reports/<as_of>.html` from what the run's steps have left.
 
-    titles: Mapping[str, str]
-    steps: Mapping[str, StepReport]
-    manifest: Mapping[str, Any]
-    importances: Mapping[str, float]
-    windows: Windows
-    rows_from: str
+    Raises TastemakerError when `evaluate` has not judged the candidate that is there; BusyError when the home is in
+    use.
+    """
+    folder, manifest_file = evaluation_folder(home, as_of), home.candidate(as_of) / "manifest.json"
+    if not (folder / PAGE).exists() or not manifest_file.exists():
+        raise TastemakerError(
+            f"Nothing was judged for {as_of:%Y-%m-%d %H:%M} UTC, so there is nothing to report; "
+            f"run `tastemaker evaluate --as-of {as_of:%Y-%m-%dT%H:%M}` first."
+        )
+    figures = json.loads((folder / METRICS).read_text())
+    manifest = json.loads(manifest_file.read_text())
+    if figures["release"] != manifest["release"]:
+        raise TastemakerError(
+            f"The figures in {folder} are those of release {figures['release']}, the candidate is "
+            f"{manifest['release']}; run `tastemaker evaluate --as-of {as_of:%Y-%m-%dT%H:%M}` again."
+        )
+    steps = {name: found for name, found in read_reports(home, as_of).items() if name in STEPS}
+
+    def work() -> dict[str, Any]:
+        page = json.loads((folder / PAGE).read_text())
+        write_atomically(home.report(as_of), render(figures, page, manifest, steps, as_of))
+        return {"report": str(home.report(as_of).relative_to(home.root))}
+
+    return run_step(
+        home,
+        as_of,
+        "report",
+        work,
+        inputs={
+            "figures": digest_files([folder / METRICS, folder / PAGE]),
+            "manifest": digest_files([manifest_file]),
+            "steps": digest_values([[step.step, step.fingerprint, step.seconds] for step in steps.values()]),
+        },
+        outputs=[home.report(as_of)],
+        code=[Path(__file__), TEMPLATE],
+    )
 
 
-def render(figures: Mapping[str, Any], answers: Answers, run: Run) -> str:
-    """The page. A pure function of its arguments: the same bytes whenever it is called."""
+def render(
+    figures: Mapping[str, Any],
+    page: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    steps: Mapping[str, StepReport],
+    as_of: datetime,
+) -> str:
+    """The page. A pure function of its arguments: the same bytes whenever it is called.
+
+    Args:
+        page: `pictures` (name → SVG), `examples` (customers to look at) and `rows_from`, as `evaluate` left them.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
@@ -59,20 +106,14 @@ def render(figures: Mapping[str, Any], answers: Answers, run: Run) -> str:
         rival=rival,
         slices=_slice_rows(figures, rival),
         worse=worse_slices(figures, rival),
-        pictures={name: Markup(text) for name, text in _pictures(figures, answers, run, rival).items()},
-        examples=examples_of(answers, run.titles),
-        steps=[run.steps[name] for name in STEPS if name in run.steps],
-        windows=_window_rows(run.windows),
-        manifest=_manifest_rows(run.manifest),
-        rows_from=run.rows_from,
-        as_of=f"{run.windows.as_of:%Y-%m-%d %H:%M} UTC",
+        pictures={name: Markup(text) for name, text in page["pictures"].items()},
+        examples=page["examples"],
+        steps=[steps[name] for name in STEPS if name in steps],
+        windows=_window_rows(manifest["windows"]),
+        manifest=_manifest_rows(manifest),
+        rows_from=page["rows_from"],
+        as_of=f"{as_of:%Y-%m-%d %H:%M} UTC",
     )
-
-
-def closest_rival(figures: Mapping[str, Any]) -> str:
-    """The baseline with the highest NDCG."""
-    others = {name: found for name, found in figures["systems"].items() if name not in (RELEASE, RETRIEVER)}
-    return max(others, key=lambda name: others[name]["ndcg"]["value"] or 0.0)
 
 
 def worse_slices(figures: Mapping[str, Any], rival: str) -> list[str]:
@@ -83,39 +124,6 @@ def worse_slices(figures: Mapping[str, Any], rival: str) -> list[str]:
         for name, margin in margins
         if margin["high"] is not None and margin["high"] < 0
     ]
-
-
-def cumulative_places(answers: Answers) -> dict[str, np.ndarray]:
-    """System → share of its list places on the n most popular items, n from 0 to all; and of what was taken."""
-    count = answers.universe.unknown
-    order = np.argsort(-answers.popularity[:count], kind="stable")
-    named = {system: lists[lists >= 0] for system, lists in answers.lists.items()}
-    named[plots.TAKEN] = answers.relevant[answers.relevant != answers.universe.unknown]
-    return {
-        name: np.concatenate([[0.0], np.cumsum(np.bincount(items, minlength=count)[order])]) / max(1, len(items))
-        for name, items in named.items()
-    }
-
-
-def _pictures(figures: Mapping[str, Any], answers: Answers, run: Run, rival: str) -> dict[str, str]:
-    drawn = {
-        "systems": plots.systems(figures),
-        "slices": plots.slices(figures, rival),
-        "days": plots.days(figures),
-        "popularity": plots.popularity(cumulative_places(answers)),
-    }
-    if figures["probabilities"]["pairs"]:
-        drawn["reliability"] = plots.reliability(figures["probabilities"])
-    if run.importances:
-        largest = dict(list(run.importances.items())[:FEATURES_SHOWN])
-        total = sum(run.importances.values()) or 1.0
-        shares = {name: 100 * gain / total for name, gain in largest.items()}
-        drawn["importances"] = plots.bars(shares, "share of all gain, %")
-    retriever = run.steps.get("train_retriever")
-    for name, values in (retriever.facts if retriever else {}).items():
-        if name.endswith("_by_epoch") and values:
-            drawn["validation"] = plots.curve(values, name.removesuffix("_by_epoch").replace("_", " "))
-    return drawn
 
 
 def _slice_rows(figures: Mapping[str, Any], rival: str) -> list[list[Any]]:
@@ -138,18 +146,12 @@ def _slice_rows(figures: Mapping[str, Any], rival: str) -> list[list[Any]]:
     return rows
 
 
-def _window_rows(windows: Windows) -> list[tuple[str, str, str, str]]:
-    purposes = {
-        windows.retriever_train: "the retriever learns",
-        windows.validation: "the retriever stops early",
-        windows.ranker: "the ranker learns; the served retriever is brought up to date",
-        windows.calibration: "the ranker's probability is calibrated; the served retriever is brought up to date",
-        windows.test: "every figure on this page",
-    }
-    return [
-        (window.name, f"{window.start:%Y-%m-%d}" if window.start else "first event", f"{window.end:%Y-%m-%d}", purpose)
-        for window, purpose in purposes.items()
-    ]
+def _window_rows(windows: Mapping[str, Mapping[str, str | None]]) -> list[tuple[str, str, str, str]]:
+    def day(moment: str | None) -> str:
+        return moment[:10] if moment else "first event"
+
+    in_order = sorted(windows, key=lambda name: str(windows[name]["end"]))
+    return [(name, day(windows[name]["start"]), day(windows[name]["end"]), PURPOSES[name]) for name in in_order]
 
 
 def _manifest_rows(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

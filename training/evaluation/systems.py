@@ -1,0 +1,18 @@
+"""The systems that an evaluation compares, as its files and pages call them, and how a margin between two is told."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+RELEASE: Final = "release"
+RETRIEVER: Final = "retriever alone"
+
+
+def closest_rival(figures: Mapping[str, Any]) -> str:
+    """The baseline with the highest NDCG."""
+    others = {name: found for name, found in figures["systems"].items() if name not in (RELEASE, RETRIEVER)}
+    return max(others, key=lambda name: others[name]["ndcg"]["value"] or 0.0)
+
+
+def interval_text(estimate: Mapping[str, float]) -> str:
+    """For example "+0.0123 [+0.0101, +0.0145]"."""
+    return f"{estimate['value']:+.4f} [{estimate['low']:+.4f}, {estimate['high']:+.4f}]"
