@@ -40,8 +40,23 @@ class Home:
 
     @property
     def models(self) -> Path:
-        """What TF-Serving watches: `recommender/<version>/`."""
+        """Published releases, `recommender/<version>/`, and what was done with them."""
         return self.root / "models"
+
+    @property
+    def model_config(self) -> Path:
+        """Which versions are served and what their labels are: the file that the model server polls."""
+        return self.models / "model_config.txtpb"
+
+    @property
+    def journal(self) -> Path:
+        """Every act on the releases, one JSON object a line."""
+        return self.models / "journal.jsonl"
+
+    @property
+    def quarantined_releases(self) -> Path:
+        """Releases that must not be served: `<version>/`, and `<version>.json` that says why."""
+        return self.models / "quarantine"
 
     @property
     def airflow(self) -> Path:
