@@ -74,6 +74,16 @@ class Home:
         return self.root / "feature_server.token"
 
     @property
+    def release_key(self) -> Path:
+        """The key that signs releases, where no setting names one; its owner alone may read it."""
+        return self.root / "release_key.pem"
+
+    @property
+    def release_public_key(self) -> Path:
+        """The other half of the key that signs releases: what the model server of this home trusts."""
+        return self.root / "release_key.pub"
+
+    @property
     def cache(self) -> Path:
         """Downloads that can be made again."""
         return self.root / "cache"
@@ -89,6 +99,10 @@ class Home:
     def candidate(self, as_of: datetime) -> Path:
         """The built but unpublished release of one `as_of`."""
         return self.root / "candidates" / as_of_slug(as_of)
+
+    def verdict(self, as_of: datetime) -> Path:
+        """Whether the release built for one `as_of` may be published, and why not: the gate's word."""
+        return self.root / "candidates" / f"{as_of_slug(as_of)}.verdict.json"
 
     def report(self, as_of: datetime) -> Path:
         """The HTML report of one `as_of`."""
