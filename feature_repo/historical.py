@@ -61,7 +61,7 @@ def _ask_feast(
     home: Home, service: str, keys: tuple[str, ...], entity_rows: pa.Table, moments: pa.ChunkedArray
 ) -> pa.Table:
     """Feast's answer, one row for each row asked, in their order: Feast's stores promise neither."""
-    # only what the join needs: pandas, which Feast wants, would turn nulls of further columns into NaN
+    # only what the join needs; Feast takes the table as it is, for the store does (feature_repo.point_in_time.labels)
     asked = pa.table(
         {
             ROW: pa.array(range(entity_rows.num_rows), pa.int64()),
@@ -74,7 +74,7 @@ def _ask_feast(
         # Ibis calls a DuckDB method that DuckDB 1.5 has renamed
         warnings.simplefilter("ignore", DeprecationWarning)
         job = store.get_historical_features(
-            entity_df=asked.to_pandas(),
+            entity_df=asked,
             features=store.get_feature_service(service),
             # without it a backfilled value leaks into the past (feast#6615)
             filter_by_created_timestamp=True,

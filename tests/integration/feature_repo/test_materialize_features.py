@@ -188,13 +188,18 @@ def test_a_changed_past_is_written_again(home: Home, config: Config, write_wareh
 
 
 def test_values_of_every_type_survive(home: Home, config: Config, write_warehouse: WriteWarehouse) -> None:
-    history = {
+    history: dict[str, Any] = {
         "history_item_ids": ["85123A", "שלום", "quote\"'", "x" * 100_000],
         "history_timestamps": [2**53 + 1, 0],
         "history_event_types": [],
         "history_counts": None,
     }
-    activity = {"user_interactions_1d": 3, "user_value_1d": -0.1, "user_value_7d": float("inf"), "user_value_30d": None}
+    activity: dict[str, Any] = {
+        "user_interactions_1d": 3,
+        "user_value_1d": -0.1,
+        "user_value_7d": float("inf"),
+        "user_value_30d": None,
+    }
     write_warehouse(
         {"user_history": [feature_row("ann", 10, **history)], "user_activity": [feature_row("ann", 10, **activity)]}
     )
@@ -270,3 +275,31 @@ def test_the_state_tells_both_moments(home: Home, config: Config, write_warehous
     state = json.loads((home.feast / "materialized.json").read_text())
     assert datetime.fromisoformat(state["offline_as_of"]) == moment(6)
     assert datetime.fromisoformat(state["online_as_of"]) == moment(9)
+
+
+def test_a_number_beyond_what_a_double_holds_survives_beside_a_null(
+    home: Home, config: Config, write_warehouse: WriteWarehouse
+) -> None:
+    odd, many = 2**53 + 1, [2**62 + 1, -(2**62) - 1]
+    known: dict[str, Any] = {"user_sessions_90d": odd, "user_value_1d": float("nan")}
+    history: dict[str, Any] = {"history_timestamps": many, "history_counts": [odd]}
+    write_warehouse(
+        {
+            "user_activity": [feature_row("ann", 10, **known), feature_row("bob", 10)],
+            "user_history": [feature_row("ann", 10, **history), feature_row("bob", 10)],
+        }
+    )
+    materialize(home, config, moment(10))
+    ann, bob = online_features(home, "recommend_v1", ["ann", "bob"])
+    assert ann["user_sessions_90d"].value == odd
+    assert repr(ann["user_value_1d"].value) == "nan", "what is not a number is no null"
+    assert (ann["history_timestamps"].value, ann["history_counts"].value) == (many, [odd])
+    assert {bob[name].status for name in (*known, *history)} == {"null"}
+
+
+def test_a_list_with_a_missing_element_is_a_sentence(
+    home: Home, config: Config, write_warehouse: WriteWarehouse
+) -> None:
+    write_warehouse({"user_history": [feature_row("ann", 10, history_item_ids=["pen", None])]})
+    with pytest.raises(TastemakerError, match=r"user_history\.history_item_ids can't be put online .*missing element"):
+        materialize(home, config, moment(10))

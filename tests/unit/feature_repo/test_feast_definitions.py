@@ -3,6 +3,7 @@ from pathlib import Path
 from feast.repo_operations import get_repo_files
 
 from feature_repo.definitions import definitions
+from feature_repo.exact_engine import VALUES
 from feature_repo.services import DESCRIPTIONS
 from feature_repo.store import REPOSITORY
 from feature_repo.views import FEAST_TYPES
@@ -16,6 +17,7 @@ def test_feast_reads_definitions_alone() -> None:
 
 def test_every_type_and_service_has_its_feast_side() -> None:
     assert set(FEAST_TYPES) == {*SCALAR_TYPES, *LIST_TYPES}
+    assert {str(dtype) for dtype, _ in VALUES} == {str(dtype) for dtype in FEAST_TYPES.values()}
     assert set(DESCRIPTIONS) == set(SERVICES)
 
 
