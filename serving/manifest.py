@@ -8,7 +8,12 @@ from typing import Any
 from tastemaker.errors import TastemakerError
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.sig"
 CHECKSUMS = "files"
+
+
+class UntrustedError(TastemakerError):
+    """A release that is whole, yet may not be loaded: nobody we trust signed it, or it could do harm."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -28,11 +33,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def verify_files(folder: Path) -> dict[str, Any]:
     """Checks every file of a release against its manifest, and returns the manifest.
 
+    A link is refused too: what it leads to may change after it was looked at.
     Raises TastemakerError for the first file that is missing, changed, or there without being listed.
     """
     manifest = read_manifest(folder)
     listed: dict[str, str] = manifest[CHECKSUMS]
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    paths = list(folder.rglob("*"))
+    for link in sorted(path for path in paths if path.is_symlink()):
+        raise TastemakerError(f"{link} is a link; a release holds files and folders only, publish it again.")
+    present = {path.relative_to(folder).as_posix() for path in paths if path.is_file()} - {MANIFEST, SIGNATURE}
     for name in sorted(listed):
         if name not in present:
             raise TastemakerError(f"{folder / name} is missing though {MANIFEST} lists it; publish the release again.")

@@ -67,3 +67,4 @@ with _bare_packages():
     tensor_pb2: Any = importlib.import_module("tensorflow.core.framework.tensor_pb2")
     types_pb2: Any = importlib.import_module("tensorflow.core.framework.types_pb2")
     meta_graph_pb2: Any = importlib.import_module("tensorflow.core.protobuf.meta_graph_pb2")
+    saved_model_pb2: Any = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2")

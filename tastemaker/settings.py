@@ -29,6 +29,13 @@ class Settings(BaseSettings):
     feature_server_token: SecretStr | None = Field(default=None, description="Token the feature server asks for.")
     feature_server_tls_key: Path | None = Field(default=None, description="PEM key; with it the server speaks HTTPS.")
     feature_server_tls_cert: Path | None = Field(default=None, description="PEM certificate that goes with the key.")
+    release_signing_key: Path | None = Field(
+        default=None, description="PEM file of the Ed25519 key that signs releases; without it the home makes its own."
+    )
+    release_public_key: Path | None = Field(
+        default=None, description="PEM file of the keys whose releases are served; by default the signing key's half."
+    )
+    allow_unsigned_releases: bool = Field(default=False, description="Serve releases that nobody has signed, too.")
     schedule_until: datetime | None = Field(
         default=None, description="Where the daily schedule ends; for a shop whose data has ended."
     )
