@@ -11,7 +11,7 @@ with DAG(
     doc_md="""
 ### The models that serve, with the items as of a later moment
 
-`release_refresh` → `publish`
+`release_refresh` → `canary` → `verify` → `promote`
 
 Takes seconds. Triggered by hand, with `as_of`: `train_and_release` brings fresh items with every release, so this is
 for the days on which it does not run. Where training is weekly, give `train_and_release` its own schedule and this DAG
@@ -34,10 +34,22 @@ for the days on which it does not run. Where training is weekly, give `train_and
         execution_timeout=timedelta(minutes=30),
         doc_md="Item snapshot and item masks of the newest published models, made anew; nothing is trained.",
     )
-    publish = StepOperator(
-        task_id="publish",
-        command=["release", "publish", "--as-of", AS_OF],
+    canary = StepOperator(
+        task_id="canary",
+        command=["release", "canary", "--as-of", AS_OF],
         execution_timeout=timedelta(minutes=10),
-        doc_md="The release appears, whole, where the model server looks.",
+        doc_md="The release appears, whole, beside the others; the model server loads it and answers as `canary`.",
     )
-    release_refresh >> publish
+    verify = StepOperator(
+        task_id="verify",
+        command=["release", "verify", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="Recorded requests to canary and stable; a canary that is worse goes to quarantine.",
+    )
+    promote = StepOperator(
+        task_id="promote",
+        command=["release", "promote", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="The label `stable` moves: from now on this release answers.",
+    )
+    release_refresh >> canary >> verify >> promote

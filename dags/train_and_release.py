@@ -11,12 +11,12 @@ with DAG(
     doc_md="""
 ### Fresh features become a release
 
-`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `publish`; last, also where one of them
-refused to go on, `report`.
+`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `canary` → `verify` →
+`promote`; last, also where one of them refused to go on, `report`.
 
 Scheduled by the asset `features`, whose event carries `as_of`. Training sets come from Feast as of each request's own
-time. The release that `publish` makes appears to the model server as a new version; the report is an HTML page per
-`as_of`.
+time. `canary` makes the release a version that the model server loads beside the stable one, `verify` puts the same
+requests to both, `promote` moves the label `stable`. The report is an HTML page per `as_of`.
 """,
     schedule=[FEATURES],
     start_date=datetime(2010, 1, 1, tzinfo=UTC),
@@ -59,11 +59,23 @@ time. The release that `publish` makes appears to the model server as a new vers
         execution_timeout=timedelta(hours=1),
         doc_md="The release against the baselines on the test window.",
     )
-    publish = StepOperator(
-        task_id="publish",
-        command=["release", "publish", "--as-of", AS_OF],
+    canary = StepOperator(
+        task_id="canary",
+        command=["release", "canary", "--as-of", AS_OF],
         execution_timeout=timedelta(minutes=10),
-        doc_md="The release appears, whole, where the model server looks.",
+        doc_md="The release appears, whole, beside the others; the model server loads it and answers as `canary`.",
+    )
+    verify = StepOperator(
+        task_id="verify",
+        command=["release", "verify", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="Recorded requests to canary and stable; a canary that is worse goes to quarantine.",
+    )
+    promote = StepOperator(
+        task_id="promote",
+        command=["release", "promote", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="The label `stable` moves: from now on this release answers.",
     )
     # A teardown runs whatever happened before it, and the run still fails with the task that failed.
     report = StepOperator(
@@ -72,4 +84,4 @@ time. The release that `publish` makes appears to the model server as a new vers
         execution_timeout=timedelta(minutes=10),
         doc_md="The HTML page: figures, pictures, what every step took; written also where a step refused to go on.",
     ).as_teardown(on_failure_fail_dagrun=True)
-    dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> publish >> report
+    dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> canary >> verify >> promote >> report

@@ -6,6 +6,7 @@ from datetime import datetime
 import duckdb
 
 from serving.client import Recommender
+from serving.releases.labels import read_served
 from serving.titles import titles
 from tastemaker import names
 from tastemaker.cli.tables import show_rows
@@ -18,9 +19,10 @@ CUSTOMERS = 3
 ITEMS = 10
 
 
-def print_closing(settings: Settings, as_of: datetime, version: int) -> None:
+def print_closing(settings: Settings, as_of: datetime) -> None:
     """Asks the model server for three customers' items and prints all that the job has to show."""
     home = settings.paths
+    version = read_served(home).stable
     reports = read_reports(home, as_of)
     with Recommender.of_home(home, settings.model_server) as recommender:
         for user_id, about in some_customers(home):

@@ -13,7 +13,7 @@ from ingest.sources import ONLINE_RETAIL, source_named
 from orchestration.airflow_api import AirflowApi
 from orchestration.airflow_local import airflow_service
 from orchestration.closing import print_closing
-from orchestration.servers import model_server_service, served_versions
+from orchestration.servers import model_server_service
 from orchestration.services import Service, port_of, require_free_port
 from orchestration.watch import FEATURES_DAG, RELEASE_DAG, Watch
 from tastemaker.errors import TastemakerError
@@ -29,7 +29,7 @@ SERVER_SECONDS = 120.0
 
 
 def run_demo(settings: Settings, as_of_text: str | None) -> None:
-    """Runs both DAGs for one `as_of`, serves what they published and prints the answers.
+    """Runs both DAGs for one `as_of` beside the model server that they publish to, and prints its answers.
 
     `as_of_text` is the moment whose past is seen; None is the midnight after the newest event. Everything that is
     started is stopped again. Raises TastemakerError with the reason of the step that failed.
@@ -54,11 +54,10 @@ def run_demo(settings: Settings, as_of_text: str | None) -> None:
     write_atomically(home.shop, json.dumps(lasting, indent=2) + "\n")
     # Here nothing is to run but what the demo asks for, whatever day it is.
     now = shop_environment(settings, as_of)
-    with _running(airflow_service(settings, now), AIRFLOW_SECONDS, tell):
-        _run_dags(settings, as_of, tell)
     with _running(model_server_service(settings), SERVER_SECONDS, tell):
-        version = served_versions(settings.model_server)[-1]
-        print_closing(settings, as_of, version)
+        with _running(airflow_service(settings, now), AIRFLOW_SECONDS, tell):
+            _run_dags(settings, as_of, tell)
+        print_closing(settings, as_of)
     print(f"\nThe main job took {time.monotonic() - began:.0f} s. `make up` keeps all of it running.", flush=True)
 
 

@@ -7,6 +7,8 @@ import grpc
 
 from orchestration.services import Service, accepts_connections
 from serving.protocol import get_model_status_pb2, model_service_pb2_grpc
+from serving.releases.labels import read_served
+from serving.releases.running import answers
 from tastemaker import names
 from tastemaker.settings import Settings
 
@@ -14,13 +16,16 @@ TASTEMAKER = str(Path(sys.executable).parent / "tastemaker")
 
 
 def model_server_service(settings: Settings) -> Service:
-    """`tastemaker serve`; ready when some version of the recommender is available."""
+    """`tastemaker serve`; ready when it answers, and has loaded every release that has a label."""
     return Service(
         name="the model server",
         command=[TASTEMAKER, "serve"],
         environment=settings.environment(),
         log=settings.paths.root / "logs" / "model_server.log",
-        ready=lambda: bool(served_versions(settings.model_server)),
+        ready=lambda: (
+            answers(settings.model_server)
+            and set(read_served(settings.paths).versions) <= set(served_versions(settings.model_server))
+        ),
     )
 
 

@@ -61,8 +61,8 @@ class Recommender:
 
     @classmethod
     def of_home(cls, home: Home, address: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> Self:
-        """A recommender whose features come from a home's online store."""
-        return cls(address, online_lookup(home), deadline_seconds=deadline_seconds)
+        """A recommender whose features come from a home's online store, and whose answers from the stable release."""
+        return cls(address, online_lookup(home), label="stable", deadline_seconds=deadline_seconds)
 
     def recommend(
         self, user_id: str, k: int = 10, at: datetime | None = None, exclude: Sequence[str] = ()
@@ -162,7 +162,7 @@ class Recommender:
             )
         if code is grpc.StatusCode.NOT_FOUND:
             return TastemakerError(
-                f"{where} serves no '{self._model}'; publish a release with 'tastemaker release publish', "
+                f"{where} serves no '{self._model}'; publish a release with 'tastemaker release canary' and on, "
                 "or see 'tastemaker release list'."
             )
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:

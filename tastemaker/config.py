@@ -68,6 +68,12 @@ class CandidatesConfig(_Section):
     two_tower: int = Field(default=150, ge=1, description="Nearest items of the query vector.")
     popular: int = Field(default=50, ge=0, description="Items with the most interactions in the last 30 days.")
     history: bool = Field(default=True, description="Whether the user's own items are candidates again.")
+    exact_up_to_items: int = Field(
+        default=200_000, ge=1, description="Catalogues above this have an inverted-file index of their items."
+    )
+    index_recall: float = Field(
+        default=0.99, gt=0, le=1, description="Share of the exact nearest items that the inverted file must find."
+    )
 
 
 class EvaluationConfig(_Section):
@@ -94,6 +100,51 @@ class GatesConfig(_Section):
     feature_null_margin: float = Field(default=0.1, gt=0, le=1, description="A feature's nulls, above a week before.")
 
 
+class CanaryConfig(_Section):
+    """When a canary may become stable: recorded requests answered by both, side by side."""
+
+    requests: int = Field(default=200, ge=1, description="Recorded requests that are replayed, at most.")
+    rounds: int = Field(default=3, ge=1, description="How often each is replayed to both versions.")
+    max_error_share: float = Field(default=0, ge=0, lt=1, description="Requests that fail and do not fail for stable.")
+    max_p99_factor: float = Field(default=2, ge=1, description="The canary's p99 latency, against the stable one's.")
+    p99_milliseconds: float = Field(default=250, gt=0, description="A p99 below this is never too long.")
+    max_score_distance: float = Field(default=0.5, gt=0, le=1, description="Kolmogorov-Smirnov, of both's scores.")
+    min_list_overlap: float = Field(
+        default=0.1, ge=0, le=1, description="Share of stable's items in the canary's list."
+    )
+
+
+class ReleasesConfig(_Section):
+    """What is kept of the releases."""
+
+    keep: int = Field(default=5, ge=1, description="Newest versions, and as many to roll back to, that no prune takes.")
+
+
+class ReleaseGateConfig(_Section):
+    """When a release is not published: what it must keep of the champion, and be by itself."""
+
+    min_users: int = Field(
+        default=20,
+        ge=1,
+        description="Users a comparison needs; on fewer a slice is not judged, a release not let through.",
+    )
+    slice_margin: float = Field(
+        default=0.05, ge=0, lt=1, description="Share of the champion's NDCG that a slice may lose, beyond chance."
+    )
+    max_calibration_error: float = Field(
+        default=0.25, gt=0, description="Gap between predicted and observed rates, as a share of the mean rate."
+    )
+    min_coverage: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of the catalogue, as far as the lists could hold it, to be recommended.",
+    )
+    kept_coverage: float = Field(
+        default=0.5, ge=0, le=1, description="Share of the champion's coverage that is to be left."
+    )
+
+
 class Config(_Section):
     """The whole config file."""
 
@@ -106,6 +157,9 @@ class Config(_Section):
     candidates: CandidatesConfig = CandidatesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gates: GatesConfig = GatesConfig()
+    release_gate: ReleaseGateConfig = ReleaseGateConfig()
+    canary: CanaryConfig = CanaryConfig()
+    releases: ReleasesConfig = ReleasesConfig()
 
 
 def load_config(path: Path) -> Config:

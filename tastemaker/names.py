@@ -75,6 +75,8 @@ STEPS: Final = (
     "train_ranker",
     "release_build",
     "evaluate",
-    "publish",
+    "canary",
+    "verify",
+    "promote",
     "report",
 )

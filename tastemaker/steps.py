@@ -52,6 +52,7 @@ def run_step(
     inputs: Mapping[str, str],
     outputs: Sequence[Path],
     code: Sequence[Path] = (),
+    holds: Callable[[], bool] = lambda: True,
 ) -> StepReport:
     """Runs `work` unless its last result still stands; returns the report either way.
 
@@ -60,6 +61,7 @@ def run_step(
         inputs: name → digest of everything the result depends on (`digest_files`, `digest_values`).
         outputs: files or folders under the home that the step makes. A result stands while each still has its digest.
         code: source folders or files whose change makes the result stale.
+        holds: whether what the step has brought about beside its outputs is still so (a label that it has moved).
 
     Raises BusyError when another step writes to the same home.
     """
@@ -67,7 +69,7 @@ def run_step(
     fingerprint = digest_values({"step": step, "inputs": dict(inputs), "code": digest_files(_sources(code))})
     with exclusive(home, step):
         last = _read(report_path)
-        if last is not None and last.fingerprint == fingerprint and _stands(last, outputs, home):
+        if last is not None and last.fingerprint == fingerprint and _stands(last, outputs, home) and holds():
             return StepReport(**{**asdict(last), "reused": True})
         import_seconds = time.time() - psutil.Process().create_time()
         began = time.monotonic()

@@ -2,8 +2,9 @@
 
 import typer
 
+from tastemaker.cli import release_acts
 from tastemaker.cli.options import AsOf, JsonOutput, settings
-from tastemaker.cli.tables import show_report, show_rows
+from tastemaker.cli.tables import show_report
 from tastemaker.config import load_config
 
 release_app = typer.Typer(help="Build and publish what is served.", no_args_is_help=True)
@@ -11,6 +12,7 @@ release_app = typer.Typer(help="Build and publish what is served.", no_args_is_h
 
 def register(app: typer.Typer) -> None:
     """Adds the sub-app to the app."""
+    release_acts.register(release_app)
     app.add_typer(release_app, name="release")
 
 
@@ -29,32 +31,3 @@ def refresh(as_of: AsOf, as_json: JsonOutput = False) -> None:
     from training.release.refresh import refresh_release
 
     show_report(refresh_release(settings().paths, as_of), as_json=as_json)
-
-
-@release_app.command("publish")
-def publish(as_of: AsOf, as_json: JsonOutput = False) -> None:
-    """Make the release built for a moment a version that the model server loads; waits for it where one runs."""
-    from serving.publisher import publish as publish_release
-
-    now = settings()
-    show_report(publish_release(now.paths, as_of, server=now.model_server), as_json=as_json)
-
-
-@release_app.command("list")
-def list_releases(as_json: JsonOutput = False) -> None:
-    """Tell every published version, newest first, and what the model server says of each."""
-    from serving.publisher import describe, releases
-
-    now = settings()
-    rows = [
-        [
-            one.version,
-            one.as_of,
-            one.published.isoformat(timespec="seconds"),
-            one.mebibytes,
-            one.metrics if as_json else describe(one.metrics),
-            one.state,
-        ]
-        for one in releases(now.paths, now.model_server)
-    ]
-    show_rows(["version", "as_of", "published", "mebibytes", "metrics", "state"], rows, as_json=as_json)

@@ -38,7 +38,17 @@ ranker: {max_trees: 40, leaves: 15}
 evaluation: {bootstrap_samples: 200}
 """
 FEATURE_STEPS = ("ingest", "check_landing", "transform", "check_features", "materialize")
-RELEASE_STEPS = ("dataset", "train_retriever", "train_ranker", "release_build", "evaluate", "publish", "report")
+RELEASE_STEPS = (
+    "dataset",
+    "train_retriever",
+    "train_ranker",
+    "release_build",
+    "evaluate",
+    "canary",
+    "verify",
+    "promote",
+    "report",
+)
 COMMANDS = (
     "ingest",
     "check landing",
@@ -50,7 +60,9 @@ COMMANDS = (
     "train ranker",
     "release build",
     "evaluate",
-    "release publish",
+    "release canary",
+    "release verify",
+    "release promote",
 )
 
 
@@ -118,7 +130,7 @@ def test_both_dags_are_green_and_the_assets_event_started_the_second(shop: Shop,
 
 
 def test_the_answer_comes_from_that_very_release(shop: Shop) -> None:
-    published = read_reports(shop.home, shop.as_of)["publish"].facts["version"]
+    published = read_reports(shop.home, shop.as_of)["promote"].facts["version"]
     manifest = json.loads((shop.home.models / "recommender" / str(published) / "manifest.json").read_text())
     service = model_server_service(shop.settings)
     service.start()
@@ -162,7 +174,7 @@ def test_the_same_steps_by_hand_in_another_home_leave_the_same_bytes(shop: Shop,
         lambda home: home.training(shop.as_of) / "ranker",
         lambda home: home.training(shop.as_of) / "evaluation",
         lambda home: home.candidate(shop.as_of),
-        lambda home: home.models,
+        lambda home: home.models / "recommender",
     ):
         assert made(shop.home).exists()
         assert differing(made(shop.home), made(Home(tmp_path / "by_hand"))) == []

@@ -17,6 +17,7 @@ from tastemaker.config import Config
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.moments import as_of_slug
+from tastemaker.release_labels import STABLE, labelled_version
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step
 from training.datasets import item_snapshots as snapshots
 from training.datasets.item_snapshots import item_snapshots
@@ -56,16 +57,20 @@ def refresh_release(home: Home, as_of: datetime) -> StepReport:
 
 
 def newest_published(home: Home, as_of: datetime) -> dict[str, Any]:
-    """The manifest of the published release with the latest models trained before `as_of`.
+    """The manifest of the stable release, or where that is later than `as_of`, of the latest one that is not.
 
-    Raises TastemakerError when there is none, or when the latest were trained for `as_of` itself.
+    Raises TastemakerError when there is none, or when its models were trained for `as_of` itself.
     """
-    found = [json.loads(path.read_text()) for path in (home.models / names.MODEL_NAME).glob(f"[0-9]*/{manifest.FILE}")]
+    folder, stable = home.models / names.MODEL_NAME, labelled_version(home, STABLE)
+    found = [json.loads(path.read_text()) for path in folder.glob(f"[0-9]*/{manifest.FILE}")]
+    if stable is not None:  # what is published and not stable was tried, or taken back
+        answering = json.loads((folder / str(stable) / manifest.FILE).read_text())
+        found = [answering] if datetime.fromisoformat(answering["as_of"]) <= as_of else found
     visible = [one for one in found if datetime.fromisoformat(one["as_of"]) <= as_of]
     if not visible:
         raise TastemakerError(
-            f"No release in {home.models / names.MODEL_NAME} has models from before {as_of.isoformat()}, so there is "
-            "none whose items could be refreshed; train one and publish it with 'tastemaker release publish'."
+            f"No release in {folder} has models from before {as_of.isoformat()}, so there is "
+            "none whose items could be refreshed; train one and publish it, with 'tastemaker release canary' and on."
         )
     newest = max(visible, key=lambda one: (one["as_of"], one["item_snapshot"]))
     if datetime.fromisoformat(newest["as_of"]) == as_of:
@@ -85,7 +90,7 @@ def _refresh(home: Home, published: Mapping[str, Any], as_of: datetime) -> Mappi
     if any(now[part] != then.get(part) for part in ("retriever", "ranker")):
         raise TastemakerError(
             f"The models in {home.training(trained)} are not those of the published release {models}; "
-            "publish what is there with 'tastemaker release build' and 'tastemaker release publish', then refresh."
+            "publish what is there with 'tastemaker release build' and what follows, then refresh."
         )
     items = item_snapshots(home, [as_of])
     release = f"{models}+{as_of_slug(as_of)}-{_digest(items)[:8]}"

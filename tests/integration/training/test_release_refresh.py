@@ -1,7 +1,7 @@
 """Refreshing the items of a published release: the models stay, the items move, the manifest and the answers say so."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
@@ -10,7 +10,9 @@ import tensorflow as tf
 from toys import two_tastes as toy
 
 from feature_repo.materialize import materialize
-from serving.publisher import publish
+from serving.manifest import read_manifest
+from serving.releases.labels import Served, write_served
+from serving.releases.versions import place, version_folder, version_of
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import feature_tables
@@ -45,6 +47,15 @@ def home(tmp_path_factory) -> Home:
 @pytest.fixture(scope="module")
 def refreshed(home):
     return refresh_release(home, LATER)
+
+
+def publish(home: Home, as_of: datetime) -> int:
+    """Makes a candidate a version, and stable, without a server."""
+    candidate = home.candidate(as_of)
+    version = version_of(home, as_of, read_manifest(candidate))
+    place(candidate, version_folder(home, version))
+    write_served(home, Served({"stable": version}))
+    return version
 
 
 def _write_warehouse(home: Home, rows: list[dict]) -> None:
@@ -86,7 +97,7 @@ def test_a_request_without_a_time_is_of_the_new_moment(home, refreshed):
 
 
 def test_it_is_published_as_a_later_version_and_can_be_refreshed_again(home, refreshed):
-    assert publish(home, LATER).facts["version"] == 202603020000_00
+    assert publish(home, LATER) == 202603020000_00
     again = newest_published(home, LATER + timedelta(days=1))
     assert again["item_snapshot"] == LATER.isoformat()
     assert refresh_release(home, LATER).facts["release"] == refreshed.facts["release"]

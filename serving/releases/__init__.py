@@ -1,0 +1,1 @@
+"""What is done with a built release: published beside, tried as canary, made stable, taken back, put away."""

@@ -1,0 +1,146 @@
+"""The model server that an act talks to: the one at the address, or one of our own for as long as the act takes."""
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from serving.model_status import ServerUnreachableError, version_states
+from serving.protocol import get_model_metadata_pb2, prediction_service_pb2_grpc
+from serving.releases.labels import ensure_model_config
+from tastemaker import names
+from tastemaker.errors import TastemakerError
+from tastemaker.home import Home
+
+CONFIG_POLL_SECONDS = 1
+# An error from before the server has read the config again is no answer to what the config asks for now.
+_STALE_SECONDS = 3.0 * CONFIG_POLL_SECONDS
+_START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_CALL_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+_PR_SET_PDEATHSIG = 1
+
+
+def answers(address: str | None) -> bool:
+    """Whether a model server answers at host:port."""
+    if address is None:
+        return False
+    try:
+        version_states(address, names.MODEL_NAME)
+    except ServerUnreachableError:
+        return False
+    return True
+
+
+def config_flags(home: Home) -> list[str]:
+    """The flags by which a server serves what a home's model config says, now and whenever it changes."""
+    return [
+        f"--model_config_file={home.model_config}",
+        f"--model_config_file_poll_wait_seconds={CONFIG_POLL_SECONDS}",
+        # At a start nothing has loaded yet, and no label could name anything.
+        "--allow_version_labels_for_unavailable_models=true",
+    ]
+
+
+@contextmanager
+def model_server(home: Home, address: str | None) -> Iterator[str]:
+    """host:port of a model server of this home: the one that answers at `address`, else an embedded one meanwhile.
+
+    Raises TastemakerError when the embedded one does not start.
+    """
+    if address is not None and answers(address):
+        yield address
+        return
+    ensure_model_config(home)
+    own = f"127.0.0.1:{_free_port()}"
+    log = home.root / "logs" / "model_server_of_a_step.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    flags = [f"--port={own.rpartition(':')[2]}", "--bind_address=127.0.0.1", *config_flags(home)]
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving.server", *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            # Where the step is killed, its server goes too.
+            preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+        )
+    try:
+        deadline = time.monotonic() + _START_SECONDS
+        while not answers(own):
+            if process.poll() is not None or time.monotonic() > deadline:
+                said = log.read_text(errors="replace").strip().rpartition("\n")[2]
+                raise TastemakerError(f"No model server could be started; its log is {log} and ends with: {said}")
+            time.sleep(_POLL_SECONDS)
+        yield own
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class LoadFailedError(TastemakerError):
+    """The model server has tried to load a version and cannot."""
+
+
+def wait_until_available(address: str, version: int, seconds: float) -> None:
+    """Returns when the server has loaded the version.
+
+    Raises LoadFailedError with the server's reason, TastemakerError when time is up or the server is gone.
+    """
+    began = time.monotonic()
+    while True:
+        state = version_states(address, names.MODEL_NAME).get(version, "not seen yet")
+        if state == "AVAILABLE":
+            return
+        waited = time.monotonic() - began
+        if state.startswith("END: ") and waited > _STALE_SECONDS:
+            raise LoadFailedError(
+                f"The model server at {address} cannot load version {version} ({state.removeprefix('END: ')})."
+            )
+        if waited > seconds:
+            raise TastemakerError(
+                f"The model server at {address} does not serve version {version} after {seconds:.0f} s (state: "
+                f"{state}); check that it polls {names.MODEL_NAME}'s config in this home."
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def wait_for_label(address: str, label: str, version: int, seconds: float) -> None:
+    """Returns when the label means the version to the server. Raises TastemakerError when time is up."""
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = names.MODEL_NAME
+    request.model_spec.version_label = label
+    deadline = time.monotonic() + seconds
+    with grpc.insecure_channel(address) as channel:
+        ask = prediction_service_pb2_grpc.PredictionServiceStub(channel).GetModelMetadata
+        while True:
+            try:
+                now = str(ask(request, timeout=_CALL_SECONDS).model_spec.version.value)
+            except grpc.RpcError as problem:
+                now = f"no answer, {problem.code().name}"
+            if now == str(version):
+                return
+            if time.monotonic() > deadline:
+                raise TastemakerError(
+                    f"The label '{label}' is moved to version {version}, but the model server at {address} does not "
+                    f"follow after {seconds:.0f} s ({now}); check that it polls this home's model config."
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

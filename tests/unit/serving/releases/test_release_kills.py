@@ -1,0 +1,177 @@
+"""SIGKILL at every moment at which an act changes the disk; then the act again: same bytes, no duplicate, none lost."""
+
+import os
+import shutil
+import signal
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys.built_release import AS_OF, FIRST, build, no_server
+
+from serving.manifest import verify_files
+from serving.releases import canary as canary_step
+from serving.releases import verify as verify_step
+from serving.releases.canary import canary
+from serving.releases.labels import read_served
+from serving.releases.promote import promote
+from serving.releases.prune import prune
+from serving.releases.quarantine import lift, put_away
+from serving.releases.rollback import roll_back
+from serving.releases.verify import verify
+from serving.releases.versions import published_versions, version_folder
+from tastemaker import journal
+from tastemaker.config import Config
+from tastemaker.home import Home
+from tastemaker.steps import digest_files
+
+LATER = AS_OF + timedelta(days=1)
+SECOND = FIRST + 1_00_00_00
+# What makes a file or a name last. A kill in the place of one of them leaves all before it and nothing after.
+CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
+
+
+@pytest.fixture(autouse=True)
+def _without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary_step, "model_server", no_server)
+    monkeypatch.setattr(verify_step, "_rules", lambda *_: [])
+    monkeypatch.setattr(verify_step, "recorded_requests", lambda *_: [])
+
+
+@pytest.fixture
+def shop(home: Home) -> Home:
+    """One release that is stable, and the next one's candidate."""
+    build(home)
+    release(home, AS_OF)
+    build(home, "two", LATER)
+    return home
+
+
+def release(home: Home, as_of: Any = LATER) -> None:
+    canary(home, as_of, None)
+    verify(home, Config(version=1), as_of, None)
+    promote(home, as_of, None)
+
+
+def killed(act: Callable[[], Any], nth: int) -> bool:
+    """Runs an act in a process that kills itself at the nth call; returns whether it came to that."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def killing(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **named: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count == nth:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*arguments, **named)
+
+            return call
+
+        for name in CALLS:
+            setattr(os, name, killing(getattr(os, name)))
+        try:
+            act()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def at_every_kill(shop: Home, act: Callable[[Home], Any]) -> Iterator[Home]:
+    """A fresh copy of the shop for each call of the act: the act killed there. Afterwards, how many there were."""
+    for nth in range(1, 200):
+        home = Home(shop.root.with_name(f"killed{nth}"))
+        shutil.copytree(shop.root, home.root)
+        home.model_config.write_text(home.model_config.read_text().replace(str(shop.models), str(home.models)))
+        if not killed(lambda here=home: act(here), nth):
+            assert nth > 5, "the act changed nothing, so nothing was tested"
+            return
+        yield home
+        shutil.rmtree(home.root)
+    raise AssertionError("the act never came to its end")
+
+
+def everything_is_whole(home: Home) -> None:
+    """What a model server may rely on at any moment: whole versions, and labels that name one of them."""
+    for version in published_versions(home):
+        verify_files(version_folder(home, version))
+    assert set(read_served(home).labels.values()) <= set(published_versions(home))
+
+
+def nothing_is_left_over(home: Home) -> None:
+    folder = home.models / "recommender"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(map(str, published_versions(home)))
+    assert list(home.models.glob("**/*.part")) == []
+
+
+def acts(home: Home) -> "Counter[tuple[str, int]]":
+    return Counter((act["act"], act["version"]) for act in journal.read(home))
+
+
+def test_publishing(shop: Home) -> None:
+    for home in at_every_kill(shop, release):
+        everything_is_whole(home)
+        assert read_served(home).stable in (FIRST, SECOND)
+        release(home)
+        assert read_served(home).labels == {"canary": SECOND, "stable": SECOND}
+        assert published_versions(home) == [SECOND, FIRST]
+        assert digest_files([version_folder(home, SECOND)]) == digest_files([home.candidate(LATER)])
+        assert digest_files([version_folder(home, FIRST)]) == digest_files([home.candidate(AS_OF)])
+        assert {number for (_, version), number in acts(home).items() if version == SECOND} == {1}
+        assert {act for act, version in acts(home) if version == SECOND} == {"publish", "canary", "verify", "promote"}
+        nothing_is_left_over(home)
+
+
+def test_rollback(shop: Home) -> None:
+    release(shop)
+    for home in at_every_kill(shop, lambda here: roll_back(here, None)):
+        everything_is_whole(home)
+        assert read_served(home).stable in (FIRST, SECOND)
+        done = roll_back(home, None)
+        assert (done.left, done.stable) == (SECOND, FIRST)
+        assert read_served(home).labels == {"canary": FIRST, "stable": FIRST}
+        assert acts(home)["rollback", FIRST] == 1
+
+
+def test_quarantine_and_lift(shop: Home) -> None:
+    canary(shop, LATER, None)
+    away = Path("quarantine") / str(SECOND)
+    for home in at_every_kill(shop, lambda here: put_away(here, SECOND, "worse")):
+        if SECOND in read_served(home).labels.values():
+            everything_is_whole(home)
+        put_away(home, SECOND, "worse")
+        assert (home.models / away / "saved_model.pb").read_text() == "two"
+        assert published_versions(home) == [FIRST]
+        assert read_served(home).labels == {"canary": FIRST, "stable": FIRST}
+        assert acts(home)["quarantine", SECOND] == 1
+    put_away(shop, SECOND, "worse")
+    for home in at_every_kill(shop, lambda here: lift(here, SECOND)):
+        everything_is_whole(home)
+        if (home.quarantined_releases / f"{SECOND}.json").exists():
+            lift(home, SECOND)
+        release(home)
+        assert read_served(home).stable == SECOND
+        assert acts(home)["lift", SECOND] == 1
+        assert list(home.quarantined_releases.iterdir()) == []
+
+
+def test_prune(shop: Home) -> None:
+    release(shop)
+    for day in (2, 3, 4):
+        build(shop, str(day), AS_OF + timedelta(days=day))
+        release(shop, AS_OF + timedelta(days=day))
+    for home in at_every_kill(shop, lambda here: prune(here, keep=1)):
+        everything_is_whole(home)
+        prune(home, keep=1)
+        assert published_versions(home) == [FIRST + 4_00_00_00, FIRST + 3_00_00_00]
+        assert {number for (act, _), number in acts(home).items() if act == "prune"} == {1}
+        nothing_is_left_over(home)
