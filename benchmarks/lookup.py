@@ -7,7 +7,7 @@ sides take turns call by call; a figure is the median over the rounds. `cpu` is 
 machine only that compares, though it leaves out what Redis does.
 
     ours               feature_repo.lookup.online_features, its answer left as it is; TTLs are held
-    ours_values        the same and every value taken, as Python's own
+    ours_values        the same and `.columns()`: every value taken, as Python's own, in the shape of Feast's to_dict
     feast              FeatureStore.get_online_features, its answer left as it is
     feast_values       the same and `.to_dict()`: every value taken, as Python's own
     feast_precomputed  on Redis, `.to_dict()` of a service with precompute_online; Feast 0.67 can't build it on SQLite,
@@ -41,7 +41,7 @@ from redis.exceptions import ConnectionError as NoConnectionError
 
 from feature_repo.definitions import definitions
 from feature_repo.historical import ARROW_TYPES
-from feature_repo.lookup import OnlineFeatures, online_features
+from feature_repo.lookup import OnlineAnswer, online_features
 from feature_repo.materialize import materialize
 from tastemaker import names
 from tastemaker.config import Config
@@ -161,11 +161,11 @@ def redis_url(address: str | None) -> Iterator[None]:
 def lookups(home: Home, address: str | None, feast: FeatureStore) -> dict[str, Lookup]:
     """The sides of one kind of store; their answers are compared before anything is timed."""
 
-    def ours(users: Sequence[str]) -> list[OnlineFeatures]:
+    def ours(users: Sequence[str]) -> OnlineAnswer:
         return online_features(home, names.RECOMMEND_V1, users)
 
-    def ours_values(users: Sequence[str]) -> list[dict[str, Any]]:
-        return [features.plain() for features in ours(users)]
+    def ours_values(users: Sequence[str]) -> dict[str, list[Any]]:
+        return ours(users).columns()
 
     service = feast.get_feature_service(names.RECOMMEND_V1)
     sides: dict[str, Lookup] = {

@@ -117,11 +117,10 @@ class NewestWinsRedisOnlineStore(RedisOnlineStore):
 
     def read_rows(
         self, config: RepoConfig, views: Mapping[str, Sequence[str]], keys: Sequence[bytes]
-    ) -> list[dict[bytes, OnlineRow]]:
+    ) -> dict[bytes, OnlineRow]:
         """One trip for all views: they share the key's hash. Raises TastemakerError when Redis has lost its mark."""
-        fields: list[str | bytes] = []
-        for view, features in views.items():
-            fields += [f"_ts:{view}", *(_mmh3(f"{view}:{feature}") for feature in features)]
+        fields: list[str | bytes] = [f"_ts:{view}" for view in views]
+        fields += [_mmh3(f"{view}:{feature}") for view, features in views.items() for feature in features]
         project = config.project.encode()
         with self._client_of(config).pipeline(transaction=False) as pipe:
             for key in keys:
@@ -130,15 +129,10 @@ class NewestWinsRedisOnlineStore(RedisOnlineStore):
             *hashes, mark = pipe.execute()
         if mark is None:
             raise TastemakerError(f"{place(config)} holds no features; {AGAIN}.")
-        found: list[dict[bytes, OnlineRow]] = [{} for _ in views]
-        for key, values in zip(keys, hashes, strict=True):
-            end = 0
-            for rows, features in zip(found, views.values(), strict=True):
-                start, end = end, end + 1 + len(features)
-                if values[start] is not None:
-                    stamp = Timestamp.FromString(values[start]).ToMicroseconds()
-                    rows[key] = (key, stamp, *values[start + 1 : end])
-        return found
+        return {
+            key: (key, *map(_microseconds, values[: len(views)]), *values[len(views) :])
+            for key, values in zip(keys, hashes, strict=True)
+        }
 
     def decode(self, stored: bytes | None) -> Any:
         """A serialized Feast value as Python's own."""
@@ -227,6 +221,10 @@ def _timestamp(moment: datetime) -> bytes:
     stamp = Timestamp()
     stamp.FromMicroseconds(microseconds_of(moment))
     return bytes(stamp.SerializeToString())
+
+
+def _microseconds(timestamp: bytes | None) -> int | None:
+    return None if timestamp is None else Timestamp.FromString(timestamp).ToMicroseconds()
 
 
 def _name(config: RepoConfig, view: FeatureView) -> str:

@@ -27,7 +27,8 @@ MICROSECOND = timedelta(microseconds=1)
 AGAIN = "run 'tastemaker features materialize --as-of TIME'"
 
 
-# one key's row of a view: the encoded key, its stamp in microseconds since 1970 UTC, and the values as they are stored
+# what views of one entity hold of a key: the encoded key; of each view its row's stamp, microseconds since 1970 UTC, or
+# None without a row; then of each view the values as they are stored
 OnlineRow = tuple[Any, ...]
 
 
@@ -40,8 +41,8 @@ class NewestWinsStore(Protocol):
 
     def read_rows(
         self, config: RepoConfig, views: Mapping[str, Sequence[str]], keys: Sequence[bytes]
-    ) -> list[dict[bytes, OnlineRow]]:
-        """For each view of one entity (its features by its name), the rows of the keys that have one."""
+    ) -> dict[bytes, OnlineRow]:
+        """The row of every key, over views of one entity (their features by their names)."""
 
     def decode(self, stored: Any) -> Any:
         """A stored value of a row as Python's own."""

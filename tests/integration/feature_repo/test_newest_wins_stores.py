@@ -53,10 +53,8 @@ class Shelf:
         found = self.store.online_read(self.config, self.view, [key(user) for user in users])
         countries = [values and values["user_country"].string_val for _, values in found]
         keys = [entity_key("user_id", user) for user in users]
-        [rows] = self.store.read_rows(self.config, {"user_profile": ["user_country"]}, keys)
-        assert countries == [self.store.decode(rows[k][2]) if k in rows else None for k in keys], (
-            "both ways to read agree"
-        )
+        rows = self.store.read_rows(self.config, {"user_profile": ["user_country"]}, keys)
+        assert countries == [self.store.decode(rows[k][2]) for k in keys], "both ways to read agree"
         return countries
 
 

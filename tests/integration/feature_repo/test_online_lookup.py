@@ -55,7 +55,9 @@ def test_time_to_live_is_held_against_the_moment_of_the_lookup(shop: Home) -> No
 def test_keys_keep_their_order_and_may_repeat(shop: Home) -> None:
     found = online_features(shop, names.ITEM_V1, ["ink", "nothing", "pen", "ink"])
     assert [row["item_title"].value for row in found] == ["Ink", None, "Pen", "Ink"]
-    assert online_features(shop, names.ITEM_V1, []) == []
+    nobody = online_features(shop, names.ITEM_V1, [])
+    assert (list(nobody), nobody.columns()["item_title"]) == ([], [])
+    assert [row["item_title"].value for row in found[1:3]] == [None, "Pen"]
     [pair] = online_features(shop, names.RANK_V1, [("ann", "pen")])
     assert (pair["user_country"].value, pair["item_title"].value) == ("UK", "Pen")
 
@@ -140,7 +142,9 @@ def test_the_same_answers_as_feasts_sdk(home: Home, config: Config, write_wareho
     )
     told = OnlineResponse(feast.proto).to_dict(include_event_timestamps=True)
     statuses = set()
-    for i, found in enumerate(online_features(home, names.RANK_V1, pairs, at)):
+    answer = online_features(home, names.RANK_V1, pairs, at)
+    assert repr(answer.columns()) == repr({f: [row[f].value for row in answer] for f in answer[0]})
+    for i, found in enumerate(answer):
         for table in feature_tables().values():
             for feature in table.features:
                 value, seconds = found[feature.name], told[feature.name + "__ts"][i]
