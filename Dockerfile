@@ -15,10 +15,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     AIRFLOW_HOME=/var/lib/airflow
 
 # Folders that volumes are mounted on: an empty volume takes owner and content from here, so that the user below may
-# write and the model server finds its folder before the first release.
+# write and the model server finds, before the first release, a config that serves nothing yet.
 RUN useradd --uid 10001 --user-group --create-home tastemaker \
     && install --directory --owner=tastemaker --group=tastemaker \
-        $TASTEMAKER_HOME $TASTEMAKER_HOME/models $TASTEMAKER_HOME/models/recommender $AIRFLOW_HOME
+        $TASTEMAKER_HOME $TASTEMAKER_HOME/models $TASTEMAKER_HOME/models/recommender $AIRFLOW_HOME \
+    && echo "model_config_list { }" > $TASTEMAKER_HOME/models/model_config.txtpb \
+    && chown tastemaker:tastemaker $TASTEMAKER_HOME/models/model_config.txtpb
 
 WORKDIR /opt/tastemaker
 

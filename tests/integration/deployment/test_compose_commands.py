@@ -29,6 +29,7 @@ from declared_warehouse import declared_table, feature_row, moment
 from toys.landing_events import event, event_table
 
 from orchestration.services import Service, accepts_connections
+from serving.releases.labels import Served, ensure_model_config, write_served
 from tastemaker.feature_tables import feature_tables
 from tastemaker.home import Home
 from tastemaker.settings import PROJECT_ROOT
@@ -82,8 +83,6 @@ class Native:
             "/var/lib/tastemaker": str(self.home.root),
             "/var/lib/airflow": str(self.folder / "airflow"),
             "/srv/shop": str(self.folder / "shop"),
-            "/models/recommender": f"{self.home.models}/recommender",
-            "/v1" + str(self.home.models): "/v1/models",
             "/dev/tcp/127.0.0.1/8501": f"/dev/tcp/127.0.0.1/{self.port('model-server:8501')}",
             "0.0.0.0:6566": f"127.0.0.1:{self.port('feature-server:6566')}",
             "127.0.0.1:6566": f"127.0.0.1:{self.port('feature-server:6566')}",
@@ -265,6 +264,7 @@ def test_the_feature_server_reads_redis_for_those_with_the_token(native: Native)
 def test_the_model_servers_flags_serve_a_release_that_comes_later(native: Native) -> None:
     folder = native.home.models / "recommender"
     folder.mkdir(parents=True)
+    ensure_model_config(native.home)  # the image's volume begins with it
     flags = [
         flag.replace("=8500", f"={native.port('model-server:8500')}").replace(
             "=8501", f"={native.port('model-server:8501')}"
@@ -279,6 +279,7 @@ def test_the_model_servers_flags_serve_a_release_that_comes_later(native: Native
         wait_for(lambda: accepts_connections(f"127.0.0.1:{native.port('model-server:8501')}"), server.last_log_line)
         assert not native.is_healthy("model-server")
         release(folder)
+        write_served(native.home, Served(loading=frozenset({1})))
         server.wait_until_ready(START_SECONDS)
         address = f"http://127.0.0.1:{native.port('model-server:8501')}/v1/models/recommender:predict"
         assert call(address, {"instances": [1.0, 2.5]}) == (200, {"predictions": [2.0, 5.0]})

@@ -15,8 +15,8 @@ from compose_file import VARIABLE, image_environment, instructions, is_job, is_o
 
 import serving.server.flags
 from orchestration.services import port_of
+from serving.releases.labels import ensure_model_config
 from serving.server.flags import Flags, parse_flags
-from tastemaker import names
 from tastemaker.cli import app
 from tastemaker.home import Home
 from tastemaker.settings import PROJECT_ROOT, Settings
@@ -104,8 +104,8 @@ def wrong_flags(words: list[str]) -> bool:
         return True
     flags = parse_flags(words)
     default = Settings.model_fields
-    return (flags.model_name, flags.port, flags.rest_api_port) != (
-        names.MODEL_NAME,
+    follows = flags.model_config_file_poll_wait_seconds > 0 and flags.allow_version_labels_for_unavailable_models
+    return not follows or (flags.port, flags.rest_api_port) != (
         port_of(default["model_server"].default),
         default["model_server_rest_port"].default,
     )
@@ -158,10 +158,12 @@ def wrong_volumes(compose: Compose) -> Iterator[str]:
         yield f"volumes declared {sorted(compose['volumes'])}, used {sorted(used)}"
     [models] = map(mount, compose["services"]["model-server"]["volumes"])
     flags = parse_flags(compose["services"]["model-server"]["command"])
-    home = Home(Path("/home"))
-    seen = Path(flags.model_base_path).relative_to(models["target"])
-    if models["source"] != "home" or models["subpath"] / seen != home.models.relative_to(home.root) / names.MODEL_NAME:
+    home = Home(Path(image_environment()["TASTEMAKER_HOME"]))
+    if models["source"] != "home" or models["subpath"] != home.models.relative_to(home.root):
         yield "model-server: does not look where releases are published"
+    # the config names the releases by the path that the steps know them by
+    if (Path(models["target"]), Path(flags.model_config_file)) != (home.models, home.model_config):
+        yield "model-server: sees the releases, or their config, at another path than the steps"
     if not models["read_only"]:
         yield "model-server: may write to the models"
 
@@ -252,7 +254,8 @@ FAULTS = [
     (wrong_commands, put("feature-server", "command", ["tastemaker", "features", "sereve"])),
     (wrong_commands, put("airflow-init", "command", ["airflow", "db", "upgrade"])),
     (wrong_commands, put("model-server", "command", ["--model_name=recommender", "--model_base=/models"])),
-    (wrong_commands, put("model-server", "command", ["--model_base_path=/models", "--bind_address=0.0.0.0"])),
+    (wrong_commands, put("model-server", "command", ["--model_config_file=/models", "--bind_address=0.0.0.0"])),
+    (wrong_commands, put("model-server", "command", ["--model_config_file=/m", "--port=8500", "--rest_api_port=8501"])),
     (wrong_variables, put("feature-server", "environment.TASTEMAKER_REDIS_ADDRESS", "redis:6379")),
     (wrong_variables, put("airflow-scheduler", "environment.AIRFLOW__CORE__SQL_ALCHEMY_CONN", "x")),
     (wrong_variables, put("feature-server", "environment.TASTEMAKER_REDIS_URL", "redis:6379")),
@@ -262,6 +265,7 @@ FAULTS = [
     (wrong_volumes, put("feature-server", "volumes", ["house:/var/lib/tastemaker"])),
     (wrong_volumes, put("feature-server", "volumes", ["home:/var/tastemaker"])),
     (wrong_volumes, put("model-server", "volumes", ["home:/models:ro"])),
+    (wrong_volumes, put("model-server", "command", ["--model_config_file=/models/model_config.txtpb"])),
     (wrong_secrets, put("postgres", "environment.POSTGRES_PASSWORD", "airflow")),
     (wrong_secrets, put("redis", "command", ["redis-server", "--requirepass", "secret"])),
     (wrong_secrets, put("feature-server", "environment.TASTEMAKER_FEATURE_SERVER_TOKEN", "${TOKEN:-secret}")),
@@ -317,6 +321,15 @@ def test_the_dockerfile_sets_up_as_the_makefile_does() -> None:
         return [" ".join(re.sub(drop, "", step).split()) for step in found]
 
     assert steps((PROJECT_ROOT / "Dockerfile").read_text()) == steps((PROJECT_ROOT / "Makefile").read_text())
+
+
+def test_the_image_begins_with_a_config_that_serves_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    ensure_model_config(home)
+    [run] = [rest for name, rest in instructions() if name == "RUN" and "model_config" in rest]
+    [written] = re.findall(r'echo "([^"]*)" > \$TASTEMAKER_HOME/(\S+)', run)
+    assert (tmp_path / written[1]) == home.model_config
+    assert written[0].split() == home.model_config.read_text().split()
 
 
 def test_paths_of_the_image_are_those_of_the_file() -> None:
