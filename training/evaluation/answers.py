@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from tastemaker.moments import microseconds
 from training.datasets.item_snapshots import snapshot_of
 from training.evaluation.baselines import Baseline, ranked
 from training.evaluation.shop_day import DAY, Histories, ShopDay, pairs_of
-from training.evaluation.systems import RELEASE, RETRIEVER
+from training.evaluation.systems import CHAMPION, RELEASE, RETRIEVER
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES
@@ -36,6 +37,7 @@ class Pairs:
         probabilities: float32 `[pairs]`.
         positives, reachable: items taken, and how many of them are among the pairs.
         shown: requests whose pairs are logged impressions.
+        champion: float32 `[pairs]`, the champion's probability; NaN where it gives none, None without a champion.
     """
 
     owner: np.ndarray
@@ -44,6 +46,7 @@ class Pairs:
     positives: int
     reachable: int
     shown: int
+    champion: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Answers:
         popularity: float64 `[N + 1]`, summed over the days.
         catalogue: how many items there were on some day.
         pairs: the ranker's probabilities.
+        asked: bool `[requests]`, those that the champion was asked; None without a champion.
     """
 
     requests: pa.Table
@@ -73,6 +77,36 @@ class Answers:
     popularity: np.ndarray
     catalogue: int
     pairs: Pairs
+    asked: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ChampionAnswers:
+    """What the champion says to some requests.
+
+    Attributes:
+        lists: int64 `[requests, k]`, item indices, −1 for an empty place.
+        asked: bool `[requests]`; it has nothing to say to the others.
+        probabilities: float32 `[pairs]`, of the pairs it was given; NaN where it gives none.
+    """
+
+    lists: np.ndarray
+    asked: np.ndarray
+    probabilities: np.ndarray
+
+
+class Champion(Protocol):
+    """The release that serves, ready to be asked. See `training.evaluation.champion`."""
+
+    def answers(self, today: pa.Table, items: pa.Table, rows: RankerRows, k: int) -> ChampionAnswers:
+        """Answers the requests of one day.
+
+        Args:
+            today: rows of `requests.parquet`.
+            items: the item snapshots of every day in question.
+            rows: the candidate's pairs.
+            k: length of the lists.
+        """
 
 
 def purchases_before(requests: pa.Table, test: Window, universe: ItemUniverse) -> sp.csr_matrix:
@@ -102,6 +136,7 @@ def ask_everyone(
     items: pa.Table,
     k: int,
     seed: int,
+    champion: Champion | None = None,
 ) -> Answers:
     """Every system's list of k items for every request, and the ranker's probabilities of its pairs.
 
@@ -111,14 +146,11 @@ def ask_everyone(
         others: fitted.
         requests: rows of `requests.parquet`, earliest first.
         items: the item snapshots of every day in question.
+        champion: speaks of the same items.
 
     Raises TastemakerError when a day has no snapshot.
     """
-    probabilities = tf.function(
-        lambda features: calibration.probabilities(forest.raw_scores(features)),
-        input_signature=[tf.TensorSpec([None, len(FEATURE_NAMES)], tf.float32)],
-        autograph=False,
-    )
+    probabilities = probabilities_of(forest, calibration)
     random = np.random.default_rng(seed)
     universe = graph.universe
     parts: list[Answers] = []
@@ -131,6 +163,9 @@ def ask_everyone(
         asked = Histories.of(today, universe)
         lists = _asked(graph, today, k)
         lists |= {other.name: ranked(other.scores(asked, day), day.popularity, k, random) for other in others}
+        theirs = champion.answers(today, items, rows, k) if champion else None
+        if theirs is not None:
+            lists[CHAMPION] = theirs.lists
         owner, relevant = pairs_of(column_of(today, names.POSITIVE_ITEM_IDS), universe)
         parts.append(
             Answers(
@@ -143,10 +178,20 @@ def ask_everyone(
                 surprise={name: day.surprise[places] for name, places in lists.items()},
                 popularity=day.popularity,
                 catalogue=0,
-                pairs=_pairs(rows, probabilities),
+                pairs=_pairs(rows, probabilities, theirs),
+                asked=None if theirs is None else theirs.asked,
             )
         )
     return _together(parts, k)
+
+
+def probabilities_of(forest: CompiledForest, calibration: Calibration) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A graph from the ranker's features, float32 `[rows, F]`, to its probabilities, float32 `[rows]`."""
+    return tf.function(
+        lambda features: calibration.probabilities(forest.raw_scores(features)),
+        input_signature=[tf.TensorSpec([None, len(FEATURE_NAMES)], tf.float32)],
+        autograph=False,
+    )
 
 
 def _asked(graph: FusedRecommender, today: pa.Table, k: int) -> dict[str, np.ndarray]:
@@ -156,19 +201,19 @@ def _asked(graph: FusedRecommender, today: pa.Table, k: int) -> dict[str, np.nda
     served = graph.recommend({**user, names.INPUT_EXCLUDE_ITEM_IDS: tf.constant([[""]]), names.INPUT_K: length})
     nearest = graph.retrieve({**user, names.INPUT_K: length})
     return {
-        system: _indices(found[names.OUTPUT_ITEM_IDS].numpy(), graph.universe, k)
+        system: item_indices(found[names.OUTPUT_ITEM_IDS].numpy(), graph.universe, k)
         for system, found in ((RELEASE, served), (RETRIEVER, nearest))
     }
 
 
-def _indices(ids: np.ndarray, universe: ItemUniverse, k: int) -> np.ndarray:
+def item_indices(ids: np.ndarray, universe: ItemUniverse, k: int) -> np.ndarray:
     """Bytes `[B, n]` → int64 `[B, k]`, −1 for "" and for what a small catalogue leaves open."""
     flat = universe.indices(pa.array(ids.reshape(-1), pa.binary()).cast(pa.string()))
     found = np.where(flat == universe.unknown, -1, flat).astype(np.int64).reshape(ids.shape)
     return np.pad(found, ((0, 0), (0, k - ids.shape[1])), constant_values=-1)
 
 
-def _pairs(rows: RankerRows, probabilities: Callable[[tf.Tensor], tf.Tensor]) -> Pairs:
+def _pairs(rows: RankerRows, probabilities: Callable[[tf.Tensor], tf.Tensor], theirs: ChampionAnswers | None) -> Pairs:
     return Pairs(
         owner=rows.request.astype(np.int64),
         labels=rows.labels,
@@ -176,6 +221,7 @@ def _pairs(rows: RankerRows, probabilities: Callable[[tf.Tensor], tf.Tensor]) ->
         positives=rows.positives,
         reachable=rows.reachable,
         shown=rows.shown,
+        champion=None if theirs is None else theirs.probabilities,
     )
 
 
@@ -201,5 +247,12 @@ def _together(parts: Sequence[Answers], k: int) -> Answers:
             positives=sum(part.positives for part in pairs),
             reachable=sum(part.reachable for part in pairs),
             shown=sum(part.shown for part in pairs),
+            champion=_joined([part.champion for part in pairs]),
         ),
+        asked=_joined([part.asked for part in parts]),
     )
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if there else None

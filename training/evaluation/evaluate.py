@@ -1,4 +1,4 @@
-"""The step `evaluate`: the candidate, as it will be served, against the baselines on the test window."""
+"""The step `evaluate`: the candidate, as it will be served, against champion and baselines on the test window."""
 
 import json
 import shutil
@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,12 +17,15 @@ from tastemaker.config import Config
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.steps import StepReport, digest_files, digest_values, read_reports, run_step, write_atomically
+from tastemaker.verdict import candidate_digest
 from training import splits
 from training.datasets.build import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
 from training.evaluation.answers import Answers, ask_everyone, purchases_before
-from training.evaluation.as_served import release_of, require_same_answers
+from training.evaluation.as_served import release_of, require_finite, require_same_answers
 from training.evaluation.baselines import baselines
+from training.evaluation.champion import contender
+from training.evaluation.current_champion import Published, current_champion
 from training.evaluation.examples import examples_of
 from training.evaluation.files import METRICS, PAGE, PER_REQUEST, evaluation_folder
 from training.evaluation.judgement import judge, per_request_table, quality_table, verdict
@@ -40,6 +44,8 @@ RANKING = Path(calibration.__file__).parent
 TREES = Path(trees.__file__).parent
 JUDGING = [file for file in Path(__file__).parent.glob("*.py") if file.name != "report.py"]
 
+AFTERWARDS = {"release_gate", "canary", "releases"}  # what the config file says of steps after this one
+
 MAX_REQUESTS = 4_000  # a window's requests are thinned to this many: 5 ms each for the trees
 
 
@@ -47,10 +53,12 @@ def evaluate(home: Home, config: Config, as_of: datetime) -> StepReport:
     """Makes `evaluation/`: the figures, each request's, and what the report is to show.
 
     The facts hold `quality`, a table with one row a system, and `verdict`, a sentence.
-    Raises TastemakerError when the candidate, or what it was made of, is not there, when it answers differently from
-    what is judged, or when the test window has no request; BusyError when the home is in use.
+    Raises TastemakerError when the candidate, or what it was made of, is not there, when it has weights that are no
+    numbers, when it answers differently from what is judged, or when the test window has no request; BusyError when the
+    home is in use.
     """
     folder = evaluation_folder(home, as_of)
+    champion = current_champion(home, as_of)
     inputs = {
         "requests": [requests_file(home, as_of)],
         "items": [items_file(home, as_of)],
@@ -62,16 +70,29 @@ def evaluate(home: Home, config: Config, as_of: datetime) -> StepReport:
         home,
         as_of,
         "evaluate",
-        lambda: _evaluate(home, config, as_of),
+        lambda: _evaluate(home, config, as_of, champion),
         inputs={name: digest_files(paths) for name, paths in inputs.items()}
-        | {"config": digest_values(config.model_dump()), "as_of": as_of.isoformat()},
+        | {"config": digest_values(config.model_dump(exclude=AFTERWARDS)), "as_of": as_of.isoformat()}
+        | {"champion": _digest_of(home, champion)},
         outputs=[folder],
         code=[*JUDGING, RANKING, TREES, Path(splits.__file__), *GRAPH_CODE],
     )
 
 
-def _evaluate(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
+def _digest_of(home: Home, champion: Published | None) -> str:
+    """Of the version that serves, and of the models it was made of where they still are."""
+    if champion is None:
+        return "none"
+    folders = [champion.folder]
+    if champion.manifest is not None and "as_of" in champion.manifest:
+        trained = datetime.fromisoformat(champion.manifest["as_of"])
+        folders += [retriever_folder(home, trained), ranker_folder(home, trained)]
+    return f"{champion.version} {digest_files(folders)}"
+
+
+def _evaluate(home: Home, config: Config, as_of: datetime, champion: Published | None) -> Mapping[str, Any]:
     release = release_of(home.candidate(as_of))
+    require_finite(home.candidate(as_of))
     everything = read_dataset(requests_file(home, as_of))
     test = plan_windows(config.split, as_of).test
     requests = thinned(test.select(everything), MAX_REQUESTS, config.evaluation.seed)
@@ -87,6 +108,7 @@ def _evaluate(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     for other in others:
         other.fit(past)
     items = read_dataset(items_file(home, as_of))
+    rival = contender(home, champion, graph.universe, requests, items, config.evaluation.k) if champion else None
     answers = ask_everyone(
         graph,
         CompiledForest(ranker_folder(home, as_of) / MODEL, feature_names=FEATURE_NAMES),
@@ -96,10 +118,25 @@ def _evaluate(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
         items,
         config.evaluation.k,
         config.evaluation.seed,
+        rival.champion if rival else None,
     )
+    if not np.isfinite(answers.pairs.probabilities).all():
+        raise TastemakerError(
+            f"The candidate {home.candidate(as_of)} gives probabilities that are no numbers; train the ranker again."
+        )
     figures, found = judge(answers, config.evaluation)
     figures |= {
         "release": release,
+        "candidate": candidate_digest(home, as_of),
+        "champion": None
+        if champion is None or rival is None
+        else {
+            "version": champion.version,
+            "release": champion.release,
+            "how": rival.how,
+            "why": rival.why,
+            "requests": 0 if answers.asked is None else int(answers.asked.sum()),
+        },
         "compared_with_saved_model": compared,
         "requests_in_window": len(test.select(everything)),
         "verdict": verdict(figures),

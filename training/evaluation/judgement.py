@@ -11,10 +11,11 @@ from tastemaker import names
 from tastemaker.config import EvaluationConfig
 from training.evaluation.answers import Answers, Pairs
 from training.evaluation.bootstrap import Estimate, UserBootstrap
+from training.evaluation.comparison import against
 from training.evaluation.metrics import auc, auc_within, average_precision, coverage, hits_of, ndcg, novelty, recall
 from training.evaluation.shop_day import DAY
 from training.evaluation.slices import Slice, slices_of
-from training.evaluation.systems import RELEASE, RETRIEVER, interval_text
+from training.evaluation.systems import CHAMPION, NO_BASELINES, RELEASE, interval_text
 from training.feature_tensors import column_of, request_timestamps
 from training.ranking.calibration import log_loss, reliability
 
@@ -24,7 +25,7 @@ PerRequest = dict[str, dict[str, np.ndarray]]  # system → metric → [requests
 
 
 def per_request(answers: Answers, part: Slice | None = None) -> PerRequest:
-    """Every system's metrics `[requests]`; NaN outside the slice and where nothing of it was taken."""
+    """Every system's metrics `[requests]`; NaN where it was not asked, outside the slice, where nothing was taken."""
     positives = np.ones(len(answers.owner), bool) if part is None else part.positives
     owner, items = answers.owner[positives], answers.relevant[positives]
     relevant = np.bincount(owner, minlength=len(answers.requests))
@@ -33,6 +34,8 @@ def per_request(answers: Answers, part: Slice | None = None) -> PerRequest:
     for system, lists in answers.lists.items():
         hits = hits_of(lists, owner[named], items[named])
         result[system] = {name: metric(hits, relevant) for name, metric in METRICS.items()}
+    if answers.asked is not None:
+        result[CHAMPION] = {name: np.where(answers.asked, values, np.nan) for name, values in result[CHAMPION].items()}
     return result
 
 
@@ -47,6 +50,7 @@ def judge(answers: Answers, config: EvaluationConfig) -> tuple[dict[str, Any], P
             **{metric: _plain(bootstrap.mean(values)) for metric, values in found[system].items()},
             "coverage": coverage(lists, answers.catalogue),
             "novelty": novelty(lists, answers.surprise[system]),
+            "requests": len(lists) if system != CHAMPION or answers.asked is None else int(answers.asked.sum()),
         }
         if system != RELEASE:
             difference = bootstrap.difference(found[RELEASE]["ndcg"], found[system]["ndcg"])
@@ -60,6 +64,7 @@ def judge(answers: Answers, config: EvaluationConfig) -> tuple[dict[str, Any], P
         "users": bootstrap.users,
         "catalogue": answers.catalogue,
         "systems": systems,
+        "against": against(answers, found, bootstrap),
         "probabilities": judged_pairs(answers.pairs),
         "slices": [_slice(answers, part, bootstrap) for part in slices_of(answers)],
         "days": _days(answers, found),
@@ -99,7 +104,7 @@ def verdict(figures: dict[str, Any]) -> str:
     margins = {
         system: Estimate(**found["release_minus_this"])
         for system, found in figures["systems"].items()
-        if system not in (RELEASE, RETRIEVER)
+        if system not in NO_BASELINES
     }
     ours = figures["systems"][RELEASE]["ndcg"]["value"]
     if not figures["requests_with_positives"]:
@@ -126,7 +131,8 @@ def quality_table(figures: dict[str, Any]) -> dict[str, Any]:
         margin = found.get("release_minus_this")
         text = "" if margin is None or margin["value"] is None else interval_text(margin)
         values = [found["recall"]["value"], found["ndcg"]["value"], found["map"]["value"]]
-        rows.append([system, *(_rounded(v) for v in (*values, found["coverage"], found["novelty"])), text])
+        name = system if found["requests"] == figures["requests"] else f"{system}, {found['requests']} requests"
+        rows.append([name, *(_rounded(v) for v in (*values, found["coverage"], found["novelty"])), text])
     return {"columns": [*columns, f"ndcg@{k} release minus this, {percent}%"], "rows": rows}
 
 
@@ -152,6 +158,11 @@ def _slice(answers: Answers, part: Slice, bootstrap: UserBootstrap) -> dict[str,
         "requests": int(part.requests.sum()),
         "requests_with_positives": int(counted.sum()),
         "users": len(set(users)),
+        "users_compared": {
+            system: bootstrap.users_of(found[RELEASE]["ndcg"] - metrics["ndcg"])
+            for system, metrics in found.items()
+            if system != RELEASE
+        },
         "positives": int(part.positives.sum()),
         "ndcg": {system: _plain(bootstrap.mean(metrics["ndcg"])) for system, metrics in found.items()},
         "recall": {system: _plain(bootstrap.mean(metrics["recall"])) for system, metrics in found.items()},

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from training.evaluation.systems import RELEASE, RETRIEVER
+from training.evaluation.systems import CHAMPION, RELEASE, RETRIEVER
 
 INK = "#0a0b0c"  # replaced by currentColor: one drawing for a light and a dark page
-COLORS = {RELEASE: "#2f7de1", RETRIEVER: "#7fb2f0"}
+COLORS = {RELEASE: "#2f7de1", RETRIEVER: "#7fb2f0", CHAMPION: "#1f3f77"}
 OTHERS = ("#e08a1e", "#3aa387", "#b069c9", "#d1556b", "#8a8f98")
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

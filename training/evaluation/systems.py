@@ -5,11 +5,15 @@ from typing import Any, Final
 
 RELEASE: Final = "release"
 RETRIEVER: Final = "retriever alone"
+CHAMPION: Final = "champion"
+POPULARITY: Final = "popularity"
+CONSTANT: Final = "always the mean"  # not a ranking: the one probability that is right on average
+NO_BASELINES: Final = (RELEASE, RETRIEVER, CHAMPION)
 
 
 def closest_rival(figures: Mapping[str, Any]) -> str:
     """The baseline with the highest NDCG."""
-    others = {name: found for name, found in figures["systems"].items() if name not in (RELEASE, RETRIEVER)}
+    others = {name: found for name, found in figures["systems"].items() if name not in NO_BASELINES}
     return max(others, key=lambda name: others[name]["ndcg"]["value"] or 0.0)
 
 

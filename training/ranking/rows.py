@@ -32,6 +32,7 @@ class RankerRows:
     Attributes:
         features: float32 `[rows, len(FEATURE_NAMES)]`.
         labels: int8 `[rows]`, 1 where the user took the item.
+        items: int32 `[rows]`, the item's index in the graph's universe.
         request: int32 `[rows]`, the index of the pair's request.
         requests: how many requests there are, with those that left no pair.
         positives: items the users took in these requests.
@@ -41,6 +42,7 @@ class RankerRows:
 
     features: np.ndarray
     labels: np.ndarray
+    items: np.ndarray
     request: np.ndarray
     requests: int
     positives: int
@@ -64,6 +66,7 @@ def ranker_rows(graph: FusedRecommender, requests: pa.Table, items: pa.Table) ->
     Raises TastemakerError when a day has no snapshot.
     """
     features, labels, owners = [np.empty((0, len(FEATURE_NAMES)), np.float32)], [np.empty(0, np.int8)], []
+    chosen = [np.empty(0, np.int32)]
     positives = shown = start = 0
     for day, todays in _by_day(requests):
         graph.load_snapshot(snapshot_of(items, day), day)
@@ -74,13 +77,24 @@ def ranker_rows(graph: FusedRecommender, requests: pa.Table, items: pa.Table) ->
             label = np.array([[name in row for name in line] for line, row in zip(ids, taken, strict=True)], np.int8)
             features.append(values[kept])
             labels.append(label.reshape(kept.shape)[kept])
+            names_kept = np.array(ids, object)[kept]
+            chosen.append(graph.universe.indices(pa.array(names_kept, pa.string())))
             owners.append(np.repeat(np.arange(start, start + len(part), dtype=np.int32), kept.sum(axis=1)))
             positives += sum(len(row) for row in taken)
             shown += len(part) if impressions else 0
             start += len(part)
     all_labels = np.concatenate(labels)
     owner = np.concatenate([*owners, np.empty(0, np.int32)])
-    return RankerRows(np.concatenate(features), all_labels, owner, start, positives, int(all_labels.sum()), shown)
+    return RankerRows(
+        features=np.concatenate(features),
+        labels=all_labels,
+        items=np.concatenate(chosen),
+        request=owner,
+        requests=start,
+        positives=positives,
+        reachable=int(all_labels.sum()),
+        shown=shown,
+    )
 
 
 def _by_day(requests: pa.Table) -> Iterator[tuple[datetime, list[pa.Table]]]:

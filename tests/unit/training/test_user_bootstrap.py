@@ -51,3 +51,34 @@ def test_requests_without_a_figure_do_not_count():
     bootstrap = UserBootstrap(np.array([0, 0, 1]), 200, 0.95, 0)
     assert bootstrap.mean(np.array([0.25, np.nan, 0.75])).value == 1 / 2
     assert np.isnan(bootstrap.mean(np.full(3, np.nan)).value)
+
+
+def test_a_ratio_is_the_mean_of_what_requests_have_several_of():
+    users = np.array([f"user-{n % 20}" for n in range(200)])
+    bootstrap = UserBootstrap(users, 500, 0.95, 1)
+    counts = np.random.default_rng(0).integers(0, 5, 200).astype(float)
+    sums = counts * np.repeat([1.0, 3.0], 100)
+    found = bootstrap.ratio(sums, counts)
+    assert found.value == sums.sum() / counts.sum()
+    assert found.low < found.value < found.high
+    ones = bootstrap.ratio(np.arange(200.0), np.ones(200))
+    mean = bootstrap.mean(np.arange(200.0))
+    np.testing.assert_allclose([ones.value, ones.low, ones.high], [mean.value, mean.low, mean.high])
+    assert np.isnan(bootstrap.ratio(np.zeros(200), np.zeros(200)).value)
+
+
+def test_distinct_items_of_a_resample_are_those_of_its_users():
+    users = np.array(["a", "a", "b", "c"])
+    lists = np.array([[0, 1], [1, -1], [5, 6], [6, 7]])
+    of = {"a": {0, 1}, "b": {5, 6}, "c": {6, 7}}
+    bootstrap = UserBootstrap(users, 120, 0.95, 3)
+    drawn = bootstrap.drawn(np.eye(4)[:, [0, 2, 3]]) > 0  # whether each user is in the resample
+    expected = [len(set().union(*(of[user] for user, there in zip("abc", row, strict=True) if there))) for row in drawn]
+    assert bootstrap.distinct(lists).tolist() == expected
+    assert len(set(expected)) > 1
+
+
+def test_an_interval_around_a_figure_has_its_middle_there():
+    bootstrap = UserBootstrap(np.array(["a", "b"]), 100, 0.9, 3)
+    found = bootstrap.around(5.0, np.linspace(0, 1, 101))
+    np.testing.assert_allclose([found.value, found.low, found.high], [5.0, 4.55, 5.45])

@@ -1,0 +1,234 @@
+"""The champion put to the candidate's test window: as its models would have answered then, or as it was published.
+
+*Replayed*: the champion's retriever and ranker in one graph with the items of each day, as the candidate is judged; it
+must answer as the published SavedModel does, else it is another model. *As served*: the SavedModel itself, where its
+models are not in the home or know other features. The items in it are those of its own moment, so it is asked only what
+came later: before that it would know what the day had yet to bring.
+
+Neither is asked about a request that it may have learnt from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from tastemaker import names
+from tastemaker.config import Config
+from tastemaker.errors import TastemakerError
+from tastemaker.home import Home
+from tastemaker.moments import microseconds
+from tastemaker.steps import digest_files
+from training.evaluation.answers import Champion, ChampionAnswers, item_indices, probabilities_of
+from training.evaluation.as_served import difference
+from training.evaluation.current_champion import AS_SERVED, INCOMPARABLE, REPLAYED, Published
+from training.feature_tensors import query_tensors, request_timestamps
+from training.ranking.calibration import Calibration
+from training.ranking.features import FEATURE_NAMES
+from training.ranking.fit import CALIBRATION, MODEL, ranker_folder
+from training.ranking.rows import RankerRows, ranker_rows
+from training.release.build import assembled
+from training.release.fused_graph import FusedRecommender
+from training.release.item_universe import ItemUniverse
+from training.release.manifest import described_service, described_signatures
+from training.release.trees import CompiledForest
+from training.retrieval.fit import retriever_folder
+
+# What a SavedModel of another time may do when it is loaded or asked: none of it keeps a candidate from being judged.
+_CANNOT_ANSWER = (tf.errors.OpError, TastemakerError, OSError, ValueError, TypeError, KeyError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A champion that is ready to be asked, or the reason why there is none.
+
+    Attributes:
+        how: REPLAYED, AS_SERVED or INCOMPARABLE.
+        why: a sentence; empty for REPLAYED.
+        champion: None when INCOMPARABLE.
+    """
+
+    how: str
+    why: str
+    champion: Champion | None
+
+
+class ReplayedChampion:
+    """The champion's models, with the items of each day."""
+
+    def __init__(self, graph: FusedRecommender, ranker: Path, since: int) -> None:
+        self._graph, self._since = graph, since
+        forest = CompiledForest(ranker / MODEL, feature_names=FEATURE_NAMES)
+        self._probabilities = probabilities_of(forest, Calibration.load(ranker / CALIBRATION))
+
+    def answers(self, today: pa.Table, items: pa.Table, rows: RankerRows, k: int) -> ChampionAnswers:
+        """Its own lists; of the candidate's pairs the probabilities of those that it would have ranked too."""
+        theirs = ranker_rows(self._graph, today, items)  # leaves the day's items in the graph
+        width = self._graph.universe.rows
+        keys = theirs.request.astype(np.int64) * width + theirs.items
+        found = np.full(len(rows.items), np.nan, np.float32)
+        asked = request_timestamps(today) >= self._since
+        if len(keys):
+            order = np.argsort(keys, kind="stable")
+            wanted = rows.request.astype(np.int64) * width + rows.items
+            at = order[np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)]
+            both = (keys[at] == wanted) & asked[rows.request]
+            found[both] = self._probabilities(tf.constant(theirs.features)).numpy()[at[both]]
+        user = {name: tf.constant(values) for name, values in query_tensors(today).items()}
+        told = {names.INPUT_EXCLUDE_ITEM_IDS: tf.constant([[""]]), names.INPUT_K: tf.constant(k)}
+        listed = self._graph.recommend({**user, **told})[names.OUTPUT_ITEM_IDS].numpy()
+        return ChampionAnswers(item_indices(listed, self._graph.universe, k), asked, found)
+
+
+class ServedChampion:
+    """The published SavedModel, asked through its own signatures about requests later than its items.
+
+    Raises KeyError, OSError or one of TensorFlow's errors when it cannot be loaded.
+    """
+
+    def __init__(self, published: Published, universe: ItemUniverse, since: int) -> None:
+        assert published.manifest is not None
+        self._model = tf.saved_model.load(str(published.folder))  # signatures live as long as it does
+        wanted = (names.SIGNATURE_RECOMMEND, names.SIGNATURE_RANK)
+        self._signatures = {name: self._model.signatures[name] for name in wanted}
+        self._inputs = {name: published.manifest["signatures"][name]["inputs"] for name in wanted}
+        self._universe, self._since = universe, since
+
+    def answers(self, today: pa.Table, items: pa.Table, rows: RankerRows, k: int) -> ChampionAnswers:
+        """Its own lists, and its probabilities of the candidate's pairs whose items it knows."""
+        asked = request_timestamps(today) >= self._since
+        lists = np.full((len(today), k), -1, np.int64)
+        probabilities = np.full(len(rows.items), np.nan, np.float32)
+        if asked.any():
+            lists[asked] = self._lists(today.filter(pa.array(asked)), k)
+            pairs = np.flatnonzero(asked[rows.request])
+            place = np.cumsum(asked) - 1  # of a request among those that are asked
+            probabilities[pairs] = self._ranked(
+                today.filter(pa.array(asked)), place[rows.request[pairs]], rows.items[pairs]
+            )
+        return ChampionAnswers(lists, asked, probabilities)
+
+    def _lists(self, today: pa.Table, k: int) -> np.ndarray:
+        given = {names.INPUT_K: np.array(k, np.int32)}
+        found = self._ask(names.SIGNATURE_RECOMMEND, today, given)[names.OUTPUT_ITEM_IDS].numpy()
+        return item_indices(found, self._universe, k)
+
+    def _ranked(self, today: pa.Table, owner: np.ndarray, items: np.ndarray) -> np.ndarray:
+        order = np.argsort(owner, kind="stable")
+        counts = np.bincount(owner, minlength=len(today))
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        ids = np.full((len(today), max(1, int(counts.max(initial=0)))), "", object)
+        named = np.array([*self._universe.item_ids, ""], object)
+        ids[owner[order], within] = named[items[order]]
+        found = self._ask(names.SIGNATURE_RANK, today, {names.INPUT_ITEM_IDS: ids})
+        scores = np.where(found[names.OUTPUT_KNOWN].numpy(), found[names.OUTPUT_SCORES].numpy(), np.nan)
+        result = np.empty(len(owner), np.float32)
+        result[order] = scores[owner[order], within]
+        return result
+
+    def _ask(self, signature: str, today: pa.Table, given: Mapping[str, np.ndarray]) -> Mapping[str, tf.Tensor]:
+        """What it takes and we have under that name is given; for the rest it has a default."""
+        ours = {**query_tensors(today), **given}
+        inputs = {}
+        for name, spec in self._inputs[signature].items():
+            kind = tf.as_dtype(spec["dtype"])
+            if name in ours and np.ndim(ours[name]) == len(spec["shape"]) and _fits(ours[name], kind):
+                inputs[name] = tf.constant(ours[name], kind)
+            elif "default" in spec:
+                inputs[name] = tf.constant(np.array(spec["default"], kind.as_numpy_dtype), kind)
+            else:
+                raise TastemakerError(f"its signature {signature} needs {name}, which nobody has any more")
+        return dict(self._signatures[signature](**inputs))
+
+
+def contender(
+    home: Home, published: Published, universe: ItemUniverse, requests: pa.Table, items: pa.Table, k: int
+) -> Contender:
+    """The champion, ready for these requests in the best way that can be had.
+
+    Args:
+        universe: that of the candidate's graph.
+        requests: the judged rows of `requests.parquet`, earliest first.
+        items: the item snapshots of every day in question.
+    """
+    manifest = published.manifest
+    if manifest is None:
+        return Contender(INCOMPARABLE, f"Version {published.version} has no manifest that can be read.", None)
+    try:
+        learnt_until = microseconds(datetime.fromisoformat(manifest["windows"]["test"]["start"]))
+        items_of = microseconds(datetime.fromisoformat(manifest["item_snapshot"]))
+        try:
+            champion = _replayed(home, published, requests, items, k, learnt_until)
+            return _checked(REPLAYED, "", champion, requests, learnt_until)
+        except _CANNOT_ANSWER as problem:
+            reason = _told(problem)
+        since = max(learnt_until, items_of)
+        served = ServedChampion(published, universe, since)
+        last = requests.slice(max(0, len(requests) - 1))
+        served.answers(last, items, _no_pairs(), k)  # what cannot answer shows it now, not in the middle of the window
+        why = f"It was not replayed ({reason}) but asked as it was published, about requests later than its items."
+        return _checked(AS_SERVED, why, served, requests, since)
+    except _CANNOT_ANSWER as problem:
+        return Contender(INCOMPARABLE, f"The champion cannot answer: {_told(problem)}.", None)
+
+
+def _checked(how: str, why: str, champion: Champion, requests: pa.Table, since: int) -> Contender:
+    if (request_timestamps(requests) >= since).any():
+        return Contender(how, why, champion)
+    moment = np.datetime64(since, "us").astype("datetime64[m]")
+    return Contender(INCOMPARABLE, f"{why} No judged request is as late as {moment} UTC.".strip(), None)
+
+
+def _replayed(
+    home: Home, published: Published, requests: pa.Table, items: pa.Table, k: int, since: int
+) -> ReplayedChampion:
+    manifest = published.manifest
+    assert manifest is not None
+    _require_same_schema(manifest)
+    trained = datetime.fromisoformat(manifest["as_of"])
+    for part, folder in (("retriever", retriever_folder(home, trained)), ("ranker", ranker_folder(home, trained))):
+        if digest_files([folder]) != manifest["made_of"][part]:
+            raise TastemakerError(f"its {part} is not in the home any more as it was published")
+    config = Config.model_validate(manifest["parameters"])
+    moment = datetime.fromisoformat(manifest["item_snapshot"])
+    if not pc.any(pc.equal(items["day"], pa.scalar(moment.replace(tzinfo=None), items["day"].type))).as_py():
+        raise TastemakerError(f"there is no snapshot of the items of {moment:%Y-%m-%d %H:%M} to compare it by")
+    graph = assembled(home, config, trained, items, moment, str(manifest["release"]))
+    differs = difference(graph, published.folder, requests, k)
+    if differs:
+        raise TastemakerError(f"today's code does not answer as it does: {differs}")
+    return ReplayedChampion(graph, ranker_folder(home, trained), since)
+
+
+def _require_same_schema(manifest: Mapping[str, Any]) -> None:
+    for key, service in (("feature_service", names.RECOMMEND_V1), ("item_service", names.ITEM_V1)):
+        then, now = manifest[key], described_service(service)
+        if then["schema_hash"] != now["schema_hash"]:
+            changed = ", ".join(sorted(set(then["features"]) ^ set(now["features"]))) or "a type or the order"
+            raise TastemakerError(f"the features of {service} have changed since: {changed}")
+    if list(manifest["ranker_features"]) != list(FEATURE_NAMES):
+        changed = ", ".join(sorted(set(manifest["ranker_features"]) ^ set(FEATURE_NAMES))) or "their order"
+        raise TastemakerError(f"the ranker's features have changed since: {changed}")
+    if manifest["signatures"] != described_signatures():
+        raise TastemakerError("its signatures are others")
+
+
+def _fits(values: np.ndarray, kind: tf.DType) -> bool:
+    return bool(values.dtype == object) if kind == tf.string else bool(values.dtype == kind.as_numpy_dtype)
+
+
+def _no_pairs() -> RankerRows:
+    nothing = np.empty(0, np.int32)
+    return RankerRows(np.empty((0, len(FEATURE_NAMES)), np.float32), np.empty(0, np.int8), nothing, nothing, 0, 0, 0, 0)
+
+
+def _told(problem: BaseException) -> str:
+    """An exception as the rest of a sentence: TensorFlow's are many lines long."""
+    first = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+    return (f"no {first} in it" if isinstance(problem, KeyError) else first).rstrip(".")[:300]
