@@ -25,7 +25,8 @@ print("DAGS:" + json.dumps({
             "tasks": [
                 {"id": t.task_id, "type": t.task_type, "owner": t.owner, "retries": t.retries, "doc": t.doc_md,
                  "timeout": t.execution_timeout.total_seconds() if t.execution_timeout else None,
-                 "command": getattr(t, "command", None), "downstream": sorted(t.downstream_task_ids)}
+                 "command": getattr(t, "command", None), "downstream": sorted(t.downstream_task_ids),
+                 "trigger_rule": t.trigger_rule.value}
                 for t in dag.topological_sort()
             ],
         } for dag in bag.dags.values()
@@ -54,19 +55,25 @@ def test_the_dags_are_read_without_an_error(bag: dict[str, Any]) -> None:
 
 
 def test_the_order_of_the_steps(bag: dict[str, Any]) -> None:
-    chains = {
-        dag_id: [task["id"] for task in dag["tasks"]]
-        for dag_id, dag in bag["dags"].items()
-        if all(len(task["downstream"]) <= 1 for task in dag["tasks"])
-    }
+    chains = {dag_id: [task["id"] for task in dag["tasks"]] for dag_id, dag in bag["dags"].items()}
     assert chains == {
         "features": ["ingest", "check_landing", "transform", "check_features", "materialize", "announce"],
         "refresh_items": ["release_refresh", "canary", "verify", "promote"],
         "train_and_release": [
             "dataset", "train_retriever", "train_ranker", "release_build", "evaluate", "canary",
-            "verify", "promote", "report",
+            "verify", "promote", "report", "finished",
         ],
     }  # fmt: skip
+
+
+def test_a_page_written_after_a_refusal_does_not_make_the_run_a_success(bag: dict[str, Any]) -> None:
+    """Airflow judges a run by the tasks that nothing follows: it must be one that needs all the others."""
+    tasks = {task["id"]: task for task in bag["dags"]["train_and_release"]["tasks"]}
+    assert [name for name, task in tasks.items() if not task["downstream"]] == ["finished"]
+    before = [name for name, task in tasks.items() if "finished" in task["downstream"]]
+    assert sorted(before) == ["promote", "report"]
+    assert tasks["report"]["trigger_rule"] == "all_done"
+    assert {task["trigger_rule"] for name, task in tasks.items() if name != "report"} == {"all_success"}
 
 
 def test_one_run_at_a_time_with_owners_retries_timeouts_and_words(bag: dict[str, Any]) -> None:
