@@ -46,4 +46,10 @@ def sign_release(folder: Path, settings: Settings) -> None:
     verify_files(folder)
     require_allowed_ops(folder)
     sign_manifest(folder, signing_key(settings))
-    Trust.of(settings).require(folder)
+    verify_manifest(folder, Trust.of(settings).public_keys, allow_unsigned=False)
+
+
+def trust_flags(settings: Settings) -> list[str]:
+    """The flags by which a model server trusts what the settings say. Raises TastemakerError for a file with no key."""
+    flags = [f"--release_public_key_file={public_key_file(settings)}"]
+    return [*flags, "--allow_unsigned_releases=true"] if settings.allow_unsigned_releases else flags

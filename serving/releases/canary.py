@@ -82,9 +82,9 @@ def is_settled(home: Home, version: int) -> bool:
 
 
 def _publish(candidate: Path, home: Home, version: int, manifest: dict[str, Any]) -> None:
-    target = version_folder(home, version)
-    if not (target.exists() and is_sound(target)):
-        place(candidate, target)
+    folder = version_folder(home, version)
+    if not (folder.exists() and is_sound(home, folder)):
+        place(home, candidate, version)
     with acting(home):
         if not any(act["act"] == PUBLISH for act in acts_of(home, version)):
             record(home, new_act(PUBLISH, version, release=manifest.get("release"), content=content_of(manifest)))

@@ -63,7 +63,7 @@ def shown(home: Home, version: int, server: str | None = None) -> list[tuple[str
         ("version", version),
         ("labels", read_served(home).labels_of(version)),
         ("state", state),
-        ("files", "sound" if is_sound(folder) else "damaged"),
+        ("files", "sound" if is_sound(home, folder) else "damaged"),
         ("mebibytes", mebibytes(folder)),
         *flattened({key: value for key, value in manifest.items() if key != CHECKSUMS}),
     ]

@@ -4,7 +4,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from serving.manifest import verify_files
 from serving.releases.acts import new_act
 from serving.releases.canary import WAIT_SECONDS, candidate_version, is_settled
 from serving.releases.history import PROMOTE
@@ -12,7 +11,8 @@ from serving.releases.labels import CANARY, STABLE, read_served
 from serving.releases.moving import move_labels
 from serving.releases.running import answers
 from serving.releases.verify import read_verdict
-from serving.releases.versions import require_published
+from serving.releases.versions import require_published, settings_of
+from serving.trust import Trust
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.steps import StepReport, run_step
@@ -59,7 +59,7 @@ def make_stable(
 
     Raises TastemakerError for a version that is not there or is damaged, or where the server does not follow.
     """
-    verify_files(require_published(home, version))
+    Trust.of(settings_of(home)).require(require_published(home, version))
     before = read_served(home).stable
     act = new_act(PROMOTE, version, reason=reason, **({"from": before} if before is not None else {}))
     running = server if answers(server) else None

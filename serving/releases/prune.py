@@ -17,7 +17,7 @@ def removable(home: Home, keep: int) -> list[int]:
     stable before, to which a rollback may go.
     """
     everything = published_versions(home)
-    back = [version for version in stable_before(home) if is_sound(version_folder(home, version))]
+    back = [version for version in stable_before(home) if is_sound(home, version_folder(home, version))]
     kept = {*read_served(home).versions, *everything[:keep], *back[:keep]}
     return [version for version in reversed(everything) if version not in kept]
 

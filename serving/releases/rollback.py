@@ -56,7 +56,7 @@ def roll_back(
     folder = require_published(home, target)
     if target == stable:
         raise TastemakerError(f"Version {target} is stable already; there is nothing to roll back.")
-    if not is_sound(folder):
+    if not is_sound(home, folder):
         raise TastemakerError(f"Version {target} is damaged, so 'stable' stays at {stable}; name another one.")
     act = new_act(ROLLBACK, target, reason=reason, **{"from": stable})
     move_labels(home, (STABLE, CANARY), target, act, running, seconds)
@@ -65,7 +65,7 @@ def roll_back(
 
 def _last_good(home: Home, stable: int) -> int:
     for version in stable_before(home):
-        if is_sound(version_folder(home, version)):
+        if is_sound(home, version_folder(home, version)):
             return version
     raise TastemakerError(
         f"No sound version was stable before {stable}; name one with --to ('tastemaker release list' tells them)."

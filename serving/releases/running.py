@@ -14,6 +14,8 @@ import grpc
 from serving.model_status import ServerUnreachableError, version_states
 from serving.protocol import get_model_metadata_pb2, prediction_service_pb2_grpc
 from serving.releases.labels import ensure_model_config
+from serving.releases.versions import settings_of
+from serving.trust import trust_flags
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
@@ -40,12 +42,16 @@ def answers(address: str | None) -> bool:
 
 
 def config_flags(home: Home) -> list[str]:
-    """The flags by which a server serves what a home's model config says, now and whenever it changes."""
+    """The flags by which a server serves what a home's model config says, now and whenever it changes.
+
+    It loads what was signed with this home's key, or with those that the settings name.
+    """
     return [
         f"--model_config_file={home.model_config}",
         f"--model_config_file_poll_wait_seconds={CONFIG_POLL_SECONDS}",
         # At a start nothing has loaded yet, and no label could name anything.
         "--allow_version_labels_for_unavailable_models=true",
+        *trust_flags(settings_of(home)),
     ]
 
 

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serving.manifest import CHECKSUMS, read_manifest, verify_files
+from serving.manifest import CHECKSUMS, read_manifest
+from serving.trust import Trust, sign_release
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
+from tastemaker.settings import Settings
 from tastemaker.steps import digest_values
 
 _LAST_REVISION = 99
@@ -70,21 +72,28 @@ def version_of(home: Home, as_of: datetime, manifest: Mapping[str, Any]) -> int:
     )
 
 
-def is_sound(folder: Path) -> bool:
-    """Whether every file of a version is what its manifest says."""
+def is_sound(home: Home, folder: Path) -> bool:
+    """Whether a model server of this home may load a version: signed, every file as its manifest says, harmless."""
     try:
-        verify_files(folder)
+        Trust.of(settings_of(home)).require(folder)
     except TastemakerError:
         return False
     return True
 
 
-def place(candidate: Path, target: Path) -> None:
-    """Copies a candidate, byte for byte, so that `target` is there whole or not at all.
+def settings_of(home: Home) -> Settings:
+    """The settings of this process, for this home."""
+    return Settings(home=home.root)
 
-    Written under a name that is no version, checked against its manifest, synced, renamed. A damaged version that
-    stands in its place goes; a server that has loaded it does not notice. Raises TastemakerError for a full disk.
+
+def place(home: Home, candidate: Path, version: int) -> None:
+    """Copies a candidate, byte for byte, and signs it, so that the version is there whole or not at all.
+
+    Written under a name that is no version, checked against its manifest, signed, synced, renamed. A damaged version
+    that stands in its place goes; a server that has loaded it does not notice.
+    Raises TastemakerError for a full disk, UntrustedError for a graph that may do harm.
     """
+    target = version_folder(home, version)
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(".*.part"):
         shutil.rmtree(left)  # of a publisher that was killed; the home's lock says that none is at work
@@ -92,7 +101,8 @@ def place(candidate: Path, target: Path) -> None:
     with _sentence_for_full_disk(target):
         try:
             _copy_tree(candidate, beside)
-            verify_files(beside)
+            sign_release(beside, settings_of(home))
+            sync_folder(beside)
             if target.exists():
                 target.rename(target.with_name(f".{target.name}.damaged.part"))
             beside.rename(target)

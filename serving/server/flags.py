@@ -49,8 +49,12 @@ class Flags:
     monitoring_config_file: str = _flag("", "MonitoringConfig in protobuf text format: Prometheus metrics.")
     # ours
     bind_address: str = _flag("0.0.0.0", "Address to listen on.")
-    max_queued_requests: int = _flag(64, "Calls that may wait for a thread; more get RESOURCE_EXHAUSTED.")
+    max_running_requests: int = _flag(CPUS, "Requests that run a model at once; more wait.")
+    max_queued_requests: int = _flag(64, "Requests that may wait, in a burst; more get RESOURCE_EXHAUSTED.")
+    bearer_token_file: str = _flag("", "Tokens that callers must send, one a line, with an end if it has one.")
     max_message_bytes: int = _flag(64 << 20, "Largest request taken.")
+    release_public_key_file: str = _flag("", "PEM file of the keys whose releases are served, and no other model.")
+    allow_unsigned_releases: bool = _flag(False, "With that file: serve releases that nobody has signed, too.")
     drain_seconds: int = _flag(20, "How long calls in flight may go on after SIGTERM.")
 
     def problem(self) -> str | None:
@@ -61,6 +65,8 @@ class Flags:
             return "--rest_api_port cannot be the same as --port; use a different port for the REST API."
         if not self.model_base_path and not self.model_config_file:
             return "Both --model_base_path and --model_config_file are empty; name the folder of a model's versions."
+        if self.max_running_requests < 1 or self.max_queued_requests < 0:
+            return "--max_running_requests must be 1 or more and --max_queued_requests 0 or more."
         intra, inter = self.tensorflow_intra_op_parallelism, self.tensorflow_inter_op_parallelism
         if intra > 0 and inter > 0 and self.tensorflow_session_parallelism > 0:
             return (
@@ -68,6 +74,11 @@ class Flags:
                 "--tensorflow_inter_op_parallelism) separately. You cannot configure all."
             )
         return None
+
+    @property
+    def slots(self) -> int:
+        """How many requests run a model at once."""
+        return min(self.max_running_requests, self.grpc_max_threads)
 
     @property
     def parallelism(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from toys import two_tastes as toy
 from feature_repo.materialize import materialize
 from serving.manifest import read_manifest
 from serving.releases.labels import Served, write_served
-from serving.releases.versions import place, version_folder, version_of
+from serving.releases.versions import place, version_of
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import feature_tables
@@ -53,7 +53,7 @@ def publish(home: Home, as_of: datetime) -> int:
     """Makes a candidate a version, and stable, without a server."""
     candidate = home.candidate(as_of)
     version = version_of(home, as_of, read_manifest(candidate))
-    place(candidate, version_folder(home, version))
+    place(home, candidate, version)
     write_served(home, Served({"stable": version}))
     return version
 

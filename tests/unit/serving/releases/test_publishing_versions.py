@@ -5,20 +5,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from toys.built_release import AS_OF, FIRST, build
+from toys.built_release import AS_OF, FIRST, build, is_copy
 
 from serving.manifest import read_manifest, verify_files
 from serving.releases import versions
 from serving.releases.versions import place, published_versions, version_folder, version_of
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
-from tastemaker.steps import digest_files
 
 
 def publish(home: Home, candidate: Path) -> int:
     version = version_of(home, AS_OF, read_manifest(candidate))
     if not version_folder(home, version).exists():
-        place(candidate, version_folder(home, version))
+        place(home, candidate, version)
     return version
 
 
@@ -26,7 +25,7 @@ def test_a_candidate_becomes_the_version_of_its_moment_byte_for_byte(home):
     candidate = build(home)
     assert publish(home, candidate) == FIRST
     assert published_versions(home) == [FIRST]
-    assert digest_files([version_folder(home, FIRST)]) == digest_files([candidate])
+    assert is_copy(version_folder(home, FIRST), candidate)
     assert (version_folder(home, FIRST) / "assets").is_dir()
 
 
@@ -68,7 +67,7 @@ def test_a_full_disk_at_any_sync_is_a_sentence_and_leaves_nothing(home, monkeypa
 
     monkeypatch.setattr(versions.os, "fsync", full)
     with pytest.raises(TastemakerError, match="The disk is full"):
-        place(candidate, version_folder(home, FIRST))
+        place(home, candidate, FIRST)
     assert list(version_folder(home, FIRST).parent.iterdir()) == []
     assert verify_files(candidate)
 
@@ -77,8 +76,8 @@ def test_a_damaged_version_is_replaced_by_the_sound_candidate(home):
     candidate = build(home)
     publish(home, candidate)
     (version_folder(home, FIRST) / "saved_model.pb").write_text("grap")
-    place(candidate, version_folder(home, FIRST))
-    assert digest_files([version_folder(home, FIRST)]) == digest_files([candidate])
+    place(home, candidate, FIRST)
+    assert is_copy(version_folder(home, FIRST), candidate)
     assert [path.name for path in version_folder(home, FIRST).parent.iterdir()] == [str(FIRST)]
 
 
@@ -96,7 +95,7 @@ def test_a_slow_copy_is_never_seen_half_done(home, monkeypatch):
     looking = threading.Thread(target=look)
     looking.start()
     try:
-        place(candidate, target)
+        place(home, candidate, FIRST)
     finally:
         done.set()
         looking.join()
