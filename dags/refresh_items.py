@@ -11,7 +11,7 @@ with DAG(
     doc_md="""
 ### The models that serve, with the items as of a later moment
 
-`release_refresh` → `canary` → `verify` → `promote`
+`release_refresh` → `gate` → `canary` → `verify` → `promote`
 
 Takes seconds. Triggered by hand, with `as_of`: `train_and_release` brings fresh items with every release, so this is
 for the days on which it does not run. Where training is weekly, give `train_and_release` its own schedule and this DAG
@@ -34,6 +34,12 @@ for the days on which it does not run. Where training is weekly, give `train_and
         execution_timeout=timedelta(minutes=30),
         doc_md="Item snapshot and item masks of the newest published models, made anew; nothing is trained.",
     )
+    gate = StepOperator(
+        task_id="gate",
+        command=["release", "gate", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="The models must be those that serve, and most of the items still be there.",
+    )
     canary = StepOperator(
         task_id="canary",
         command=["release", "canary", "--as-of", AS_OF],
@@ -52,4 +58,4 @@ for the days on which it does not run. Where training is weekly, give `train_and
         execution_timeout=timedelta(minutes=10),
         doc_md="The label `stable` moves: from now on this release answers.",
     )
-    release_refresh >> canary >> verify >> promote
+    release_refresh >> gate >> canary >> verify >> promote

@@ -12,12 +12,13 @@ with DAG(
     doc_md="""
 ### Fresh features become a release
 
-`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `canary` → `verify` →
+`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `gate` → `canary` → `verify` →
 `promote`; last, also where one of them refused to go on, `report`.
 
 Scheduled by the asset `features`, whose event carries `as_of`. Training sets come from Feast as of each request's own
-time. `canary` makes the release a version that the model server loads beside the stable one, `verify` puts the same
-requests to both, `promote` moves the label `stable`. The report is an HTML page per `as_of`.
+time. `gate` stops a release that is worse than the one that serves. `canary` makes it a version that the model server
+loads beside the stable one, `verify` puts the same requests to both, `promote` moves the label `stable`. The report is
+an HTML page per `as_of`.
 """,
     schedule=[FEATURES],
     start_date=datetime(2010, 1, 1, tzinfo=UTC),
@@ -58,7 +59,13 @@ requests to both, `promote` moves the label `stable`. The report is an HTML page
         task_id="evaluate",
         command=["evaluate", "--as-of", AS_OF],
         execution_timeout=timedelta(hours=1),
-        doc_md="The release against the baselines on the test window.",
+        doc_md="The release against champion and baselines on the test window.",
+    )
+    gate = StepOperator(
+        task_id="gate",
+        command=["release", "gate", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="The rules of the config file, held against those figures; a release that fails one stops here.",
     )
     canary = StepOperator(
         task_id="canary",
@@ -85,7 +92,8 @@ requests to both, `promote` moves the label `stable`. The report is an HTML page
         trigger_rule=TriggerRule.ALL_DONE,
         doc_md="The HTML page: figures, pictures, what every step took; written also where a step refused to go on.",
     )
-    # A run is what its last task is, and `report` is written after a failure too: alone it would call the run a success.
+    # A run is what its last task is, and `report` is written after a failure too: alone it would call it a success.
     finished = EmptyOperator(task_id="finished", doc_md="Green when the release serves and its page is written.")
-    dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> canary >> verify >> promote >> report
+    dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> gate
+    gate >> canary >> verify >> promote >> report
     [promote, report] >> finished

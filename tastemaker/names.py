@@ -55,6 +55,8 @@ SIGNATURE_RECOMMEND: Final = "recommend"
 SIGNATURE_RETRIEVE: Final = "retrieve"
 SIGNATURE_RANK: Final = "rank"
 SIGNATURE_SIMILAR_ITEMS: Final = "similar_items"
+# recorded in a release, in TF-Serving's own format for warm-up: requests, and the answers that belong to them
+GOLDEN_REQUESTS: Final = "assets.extra/golden_requests"
 INPUT_EXCLUDE_ITEM_IDS: Final = "exclude_item_ids"
 INPUT_K: Final = "k"
 INPUT_ITEM_IDS: Final = "item_ids"
@@ -75,6 +77,7 @@ STEPS: Final = (
     "train_ranker",
     "release_build",
     "evaluate",
+    "gate",
     "canary",
     "verify",
     "promote",
