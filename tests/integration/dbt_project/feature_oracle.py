@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import duckdb
 from toy_shop import FIRST_DAY, Event
 
 DAY = timedelta(days=1)
@@ -144,6 +146,36 @@ def user_history(events: list[Event], as_of: datetime, lateness: int, length: in
                 )
             )
     return rows
+
+
+ACTIVITY = "event_timestamp, created_timestamp, "
+USER_COLUMNS = (
+    "user_id, " + ACTIVITY + "columns('user_interactions_.*'), columns('user_value_.*'), "
+    "user_sessions_90d, user_distinct_items_90d, user_days_since_last_event, user_tenure_days"
+)
+ITEM_COLUMNS = (
+    "item_id, " + ACTIVITY + "columns('item_interactions_.*'), columns('item_value_.*'), "
+    "columns('item_users_.*'), item_impressions_30d, item_days_since_last_event, item_age_days"
+)
+
+
+def differences(
+    warehouse: Path, events: list[Event], as_of: datetime, lateness: int, length: int
+) -> dict[str, tuple[set[Row], set[Row]]]:
+    """By table that is not the oracle's: the rows that should not be there, and those that are missing."""
+    tables = {
+        "user_activity": (USER_COLUMNS, user_activity(events, as_of, lateness)),
+        "item_activity": (ITEM_COLUMNS, item_activity(events, as_of, lateness)),
+        "user_history": ("*", user_history(events, as_of, lateness, length)),
+    }
+    found = {}
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        for table, (columns, expected) in tables.items():
+            rows = connection.sql(f"select {columns} from {table}").fetchall()
+            held = {tuple(tuple(value) if isinstance(value, list) else value for value in row) for row in rows}
+            if held != expected or len(rows) > len(held):
+                found[table] = held - expected, expected - held
+    return found
 
 
 def _enters(event: Event) -> datetime:
