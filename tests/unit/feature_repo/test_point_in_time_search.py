@@ -123,3 +123,31 @@ def test_infinite_stamps_are_the_first_and_the_last():
             "('1', 3, '2024-01-01 00:30'::TIMESTAMP, 'infinity'::TIMESTAMP, 3, 4)"
         )
         assert joined(connection, replace(VIEW, relation="history")) == [2, 1, 1]
+
+
+BACKFILL = [Version(("1", 3), MONDAY, MONDAY, 1), Version(("1", 3), MONDAY + HOUR, MONDAY + 5 * HOUR, 2)]
+FUTURE = [Version(("1", 3), MONDAY, MONDAY, 1), Version(("1", 3), MONDAY + 3 * HOUR, MONDAY, 2)]
+OWN_TIME = [Version(("1", 3), MONDAY, MONDAY, 1), Version(("1", 3), MONDAY + 2.5 * HOUR, MONDAY + 2.5 * HOUR, 2)]
+
+PLANTED = {
+    "a late backfill": (BACKFILL, replace(VIEW, created_must_be_known=False)),
+    "a created time that is the stamp": (BACKFILL, replace(VIEW, created="event")),
+    "a future row": (FUTURE, replace(VIEW, event="event - INTERVAL 2 HOURS")),
+    "a stamp cut to the hour": (
+        OWN_TIME,
+        replace(VIEW, event="date_trunc('hour', event)", created="date_trunc('hour', created)"),
+    ),
+    "an expired row": (BACKFILL[:1], replace(VIEW, ttl=None)),
+}
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_the_oracle_sees_a_planted_leak_in_memory_too(fault):
+    rows, broken = PLANTED[fault]
+    asked = [(("1", 3), MONDAY + 2 * HOUR)]
+    ttl = HOUR if fault == "an expired row" else None
+    with connected(rows, asked) as connection:
+        right = joined(connection, replace(VIEW, ttl=ttl))
+        wrong = joined(connection, broken)
+    assert right == [answer(rows, key, time, ttl=ttl) for key, time in asked]
+    assert wrong != right
