@@ -20,7 +20,19 @@ from training.datasets.build import items_file, read_dataset, requests_file
 from training.ranking.calibration import Calibration, fit_calibration, log_loss, reliability
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.rows import RankerRows, ranker_rows
-from training.release import candidates, fused_graph, inputs, item_masks, item_snapshot, item_universe, row_blocks
+from training.release import (
+    candidates,
+    fused_graph,
+    inputs,
+    item_index,
+    item_masks,
+    item_snapshot,
+    item_universe,
+    kmeans,
+    probe_choice,
+    row_blocks,
+    sample_users,
+)
 from training.release.fused_graph import FusedRecommender
 from training.retrieval import two_tower
 from training.retrieval.fit import for_ranker_folder
@@ -41,10 +53,14 @@ GRAPH_CODE = [
         candidates,
         fused_graph,
         inputs,
+        item_index,
         item_masks,
         item_snapshot,
         item_universe,
+        kmeans,
+        probe_choice,
         row_blocks,
+        sample_users,
         feature_tensors,
         vocabulary,
         two_tower,
@@ -89,7 +105,12 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     items = read_dataset(items_file(home, as_of))
     tower = TwoTower.load(for_ranker_folder(home, as_of))
     graph = FusedRecommender(
-        tower, items, config.candidates, config.features.history_length, config.features.neighbours
+        tower,
+        items,
+        config.candidates,
+        config.features.history_length,
+        config.features.neighbours,
+        sample_users.sample_users(home, config, as_of),
     )
 
     def rows_of(window: Window) -> RankerRows:

@@ -24,6 +24,7 @@ from training.ranking.fit import CALIBRATION, GRAPH_CODE, MODEL, ranker_folder
 from training.release import manifest, saved_model, warmup
 from training.release.fused_graph import FusedRecommender
 from training.release.item_masks import BAKED_BYTES
+from training.release.sample_users import sample_users
 from training.release.trees import CompiledForest
 from training.retrieval.fit import retriever_folder
 from training.retrieval.two_tower import TwoTower
@@ -91,7 +92,12 @@ def assembled(
     ranker = ranker_folder(home, as_of)
     calibration = Calibration.load(ranker / CALIBRATION)
     graph = FusedRecommender(
-        tower, items, config.candidates, config.features.history_length, config.features.neighbours
+        tower,
+        items,
+        config.candidates,
+        config.features.history_length,
+        config.features.neighbours,
+        sample_users(home, config, as_of),
     )
     graph.load_snapshot(snapshot_of(items, items_as_of), items_as_of)
     forest = CompiledForest(ranker / MODEL, feature_names=FEATURE_NAMES, item_only=ITEM_ONLY, user_only=USER_ONLY)
@@ -159,5 +165,6 @@ def _described_items(graph: FusedRecommender, popular: list[str]) -> dict[str, A
             "available": int(graph.snapshot.available_count.numpy()),
             "popular": popular,
         },
+        "item_index": graph.index.described(),
         "item_masks": {"baked": masks.baked, "bytes": masks.bytes, "baked_up_to_bytes": BAKED_BYTES},
     }

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tastemaker.config import CandidatesConfig
 from training.ranking.features import Retrieval
 from training.ranking.row_scatter import by_row, marked
+from training.release.item_index import ItemIndex
 from training.release.item_snapshot import ItemSnapshot
 
 
@@ -16,18 +17,6 @@ class Candidates:
 
     items: tf.Tensor
     valid: tf.Tensor
-
-
-def nearest_items(query: tf.Tensor, items: ItemSnapshot, count: tf.Tensor) -> tf.Tensor:
-    """The `count` available items of the largest dot product with the query `[B, D]`: int32 `[B, count]`, best first.
-
-    Exact. Where fewer are available the rest is unavailable items. Two items whose products differ in the last bit
-    may change places with the size of the batch (the matrix product's blocking), so what a feature is made of is
-    computed again, pair by pair (`pair_scores`), which does not.
-    """
-    products = tf.linalg.matmul(query, items.vectors, transpose_b=True)
-    products = tf.where(items.available[None, :], products, products.dtype.min)
-    return tf.math.top_k(products, count).indices
 
 
 def pair_scores(query: tf.Tensor, items: ItemSnapshot, candidates: tf.Tensor) -> tf.Tensor:
@@ -43,6 +32,7 @@ def union(
     history: tf.Tensor,
     excluded: tf.Tensor,
     items: ItemSnapshot,
+    index: ItemIndex,
     sources: CandidatesConfig,
     count: tf.Tensor,
 ) -> tuple[Candidates, tf.Tensor]:
@@ -52,6 +42,7 @@ def union(
         query: float32 `[B, D]`.
         history: int32 `[B, L]`.
         excluded: int32 `[B, E]`; `unknown`, and repetitions, do no harm.
+        index: of the same items.
         count: int32 scalar, how many of the nearest that are not excluded; all of them when there are fewer.
 
     Returns:
@@ -60,7 +51,7 @@ def union(
     batch, rows = tf.shape(query)[0], items.universe.rows
     count = tf.minimum(count, rows)
     enough = tf.minimum(tf.maximum(count + tf.shape(excluded)[1], sources.two_tower), rows)
-    nearest = nearest_items(query, items, enough)
+    _, nearest = index.nearest(query, enough)
     barred = marked(excluded, rows)
     last = tf.argsort(tf.gather(barred, nearest, batch_dims=1), axis=1, stable=True)
     kept = tf.gather(nearest, last, batch_dims=1)[:, :count]

@@ -1,12 +1,13 @@
-"""One graph for the whole answer: query tower, exact nearest items, exclusions, features, trees, probability, top k.
+"""One graph for the whole answer: query tower, nearest items, exclusions, features, trees, probability, top k.
 
 The same object, with the snapshot of each past day swapped in, makes the ranker's training matrix; with the last
 day's it is saved as the release. What trains and what serves is one function.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
@@ -26,10 +27,12 @@ from training.release.inputs import (
     require_k,
     to_length,
 )
+from training.release.item_index import item_index
 from training.release.item_masks import Forest, ItemMasks
 from training.release.item_snapshot import ItemSnapshot
 from training.release.item_universe import ItemUniverse
 from training.release.row_blocks import in_row_blocks
+from training.release.sample_users import Users
 from training.retrieval.two_tower import TwoTower
 
 PAIRS_AT_ONCE = 16_384  # with 500 trees 64 MB of masks; with 60 features, in training, 4 MB
@@ -48,15 +51,24 @@ class FusedRecommender(tf.Module):
         sources: how many items each source puts before the ranker.
         history_length, neighbours: `features.*` of the config. Lists are cut or padded to these lengths, so that a
             row's result does not depend on what it is batched with.
+        sample_users: gives the users with whom the index of a large catalogue is measured; without it all are asked.
     """
 
     def __init__(
-        self, tower: TwoTower, items: pa.Table, sources: CandidatesConfig, history_length: int, neighbours: int
+        self,
+        tower: TwoTower,
+        items: pa.Table,
+        sources: CandidatesConfig,
+        history_length: int,
+        neighbours: int,
+        sample_users: Callable[[], Users] | None = None,
     ) -> None:
         super().__init__(name="recommender")
         self.tower = tower
         self.universe = ItemUniverse.of(items[names.ITEM_ID].to_pylist())
         self.snapshot = ItemSnapshot(self.universe, items, tower.config.dimension, neighbours)
+        self._sample_users = sample_users
+        self.index = item_index(self.snapshot, sources)
         self.sources = sources
         self.history_length = history_length
         self._indices = self.universe.table()
@@ -69,6 +81,7 @@ class FusedRecommender(tf.Module):
     def load_snapshot(self, items: pa.Table, as_of: datetime) -> None:
         """Swaps in the items as of one midnight: one row per item. See `ItemSnapshot.load`."""
         self.snapshot.load(items, as_of, self.tower)
+        self.index.refresh(self._sample_queries)
         if self.item_masks is not None:
             self.item_masks.refresh()
 
@@ -140,8 +153,7 @@ class FusedRecommender(tf.Module):
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
             _, query = self._users(rows)
-            products = tf.linalg.matmul(query, self.snapshot.vectors, transpose_b=True)
-            scores, found = tf.math.top_k(tf.where(self.snapshot.available, products, products.dtype.min), k)
+            scores, found = self.index.nearest(query, k)
             return {names.OUTPUT_ITEM_IDS: tf.gather(self._item_ids, found), names.OUTPUT_SCORES: scores}
 
         per_row = aligned({name: tensor for name, tensor in inputs.items() if name != K.name})
@@ -205,6 +217,13 @@ class FusedRecommender(tf.Module):
             query,
         )
 
+    def _sample_queries(self) -> np.ndarray:
+        """Query vectors `[users, D]`, of no user when there are none to sample."""
+        users = self._sample_users() if self._sample_users else {}
+        if not users or not len(users[names.REQUEST_TIMESTAMP]):
+            return np.empty((0, self.tower.config.dimension), np.float32)
+        return np.asarray(self._users({name: tf.constant(values) for name, values in users.items()})[1])
+
     def _query(self, user: Tensors) -> dict[str, tf.Tensor]:
         query = self.tower.query(user)
         return {"query": tf.where(tf.math.is_finite(query), query, 0.0)}
@@ -213,7 +232,7 @@ class FusedRecommender(tf.Module):
         """The users, their candidates, and what the retriever says of them."""
         user, query = self._users(rows)
         excluded = tf.cast(self._indices.lookup(rows[EXCLUDED.name]), tf.int32)
-        found, listed = union(query, user.history, excluded, self.snapshot, self.sources, count)
+        found, listed = union(query, user.history, excluded, self.snapshot, self.index, self.sources, count)
         return user, found, retrieval_of(query, self.snapshot, found.items, listed)
 
     def _given(self, rows: Tensors) -> tuple[UserRows, tf.Tensor, Retrieval]:
@@ -221,7 +240,7 @@ class FusedRecommender(tf.Module):
         user, query = self._users(rows)
         items = tf.cast(self._indices.lookup(rows[RANKED_ITEM_IDS.name]), tf.int32)
         nobody = tf.fill([tf.shape(items)[0], 1], self.universe.unknown)
-        _, listed = union(query, user.history, nobody, self.snapshot, self.sources, tf.constant(1))
+        _, listed = union(query, user.history, nobody, self.snapshot, self.index, self.sources, tf.constant(1))
         return user, items, retrieval_of(query, self.snapshot, items, listed)
 
     def _raw_scores(self, user: UserRows, items: tf.Tensor, retrieval: Retrieval) -> tf.Tensor:
