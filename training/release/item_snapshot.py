@@ -153,6 +153,15 @@ class ItemSnapshot(tf.Module):
         variable.assign(full)
 
 
+def rows_at(by_item: tf.Variable, at: tf.Tensor) -> tf.Tensor:
+    """The rows of a variable at int32 indices `[…]`, where others read the variable whole.
+
+    `tf.gather` of a variable itself makes TensorFlow copy all of it at every later whole read (copy-on-read of sparsely
+    accessed variables): 12 MB a request for 50,000 vectors of 64 dimensions, 0.7 ms.
+    """
+    return tf.gather(tf.convert_to_tensor(by_item), at)
+
+
 class _TitleCodes:
     """Titles as codes of their words; remembered, because titles hardly change from day to day.
 
