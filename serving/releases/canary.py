@@ -15,12 +15,13 @@ from serving.releases.versions import content_of, is_sound, mebibytes, place, ve
 from tastemaker.errors import GateFailedError, TastemakerError
 from tastemaker.home import Home
 from tastemaker.steps import StepReport, run_step
+from tastemaker.verdict import require_passed
 
 WAIT_SECONDS = 120.0
 
 
 def canary(home: Home, as_of: datetime, server: str | None, seconds: float = WAIT_SECONDS) -> StepReport:
-    """Publishes the candidate of `as_of` as a version, has it loaded, and moves the label `canary` to it.
+    """Publishes the candidate that the gate has let pass, has it loaded, and moves the label `canary` to it.
 
     The same candidate again is the same version: nothing is copied twice. A version that is older than the stable one
     (a past day that was run again) is published and not tried.
@@ -30,8 +31,8 @@ def canary(home: Home, as_of: datetime, server: str | None, seconds: float = WAI
         seconds: how long the load may take.
 
     Raises TastemakerError for a missing or damaged candidate, a full disk, or a server that does not follow;
-    GateFailedError for a candidate in quarantine, one that was rolled back, and one that the server cannot load, which
-    is put into quarantine.
+    GateFailedError for a candidate that the gate has blocked or not judged, one in quarantine, one that was rolled
+    back, and one that the server cannot load, which is put into quarantine.
     """
     manifest = verify_files(home.candidate(as_of))
     with acting(home):
@@ -40,6 +41,7 @@ def canary(home: Home, as_of: datetime, server: str | None, seconds: float = WAI
     target = version_folder(home, version)
 
     def work() -> dict[str, Any]:
+        require_passed(home, as_of)
         _publish(home.candidate(as_of), home, version, manifest)
         facts = {"version": version, "mebibytes": mebibytes(target)}
         stable = read_served(home).stable

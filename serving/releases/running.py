@@ -1,10 +1,5 @@
 """The model server that an act talks to: the one at the address, or one of our own for as long as the act takes."""
 
-import ctypes
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +10,7 @@ from serving.model_status import ServerUnreachableError, version_states
 from serving.protocol import get_model_metadata_pb2, prediction_service_pb2_grpc
 from serving.releases.labels import ensure_model_config
 from serving.releases.versions import settings_of
+from serving.server_process import server_process
 from serving.trust import trust_flags
 from tastemaker import names
 from tastemaker.errors import TastemakerError
@@ -24,10 +20,8 @@ CONFIG_POLL_SECONDS = 1
 # An error from before the server has read the config again is no answer to what the config asks for now.
 _STALE_SECONDS = 3.0 * CONFIG_POLL_SECONDS
 _START_SECONDS = 60.0
-_STOP_SECONDS = 10.0
 _CALL_SECONDS = 5.0
 _POLL_SECONDS = 0.1
-_PR_SET_PDEATHSIG = 1
 
 
 def answers(address: str | None) -> bool:
@@ -65,35 +59,14 @@ def model_server(home: Home, address: str | None) -> Iterator[str]:
         yield address
         return
     ensure_model_config(home)
-    own = f"127.0.0.1:{_free_port()}"
-    log = home.root / "logs" / "model_server_of_a_step.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    flags = [f"--port={own.rpartition(':')[2]}", "--bind_address=127.0.0.1", *config_flags(home)]
-    prctl = ctypes.CDLL(None).prctl  # looked up before the fork
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serving.server", *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            # Where the step is killed, its server goes too.
-            preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
-        )
-    try:
+    with server_process(config_flags(home), home.root / "logs" / "model_server_of_a_step.log") as server:
         deadline = time.monotonic() + _START_SECONDS
-        while not answers(own):
-            if process.poll() is not None or time.monotonic() > deadline:
-                said = log.read_text(errors="replace").strip().rpartition("\n")[2]
-                raise TastemakerError(f"No model server could be started; its log is {log} and ends with: {said}")
+        while not answers(server.address):
+            server.require_alive()
+            if time.monotonic() > deadline:
+                raise server.ended(f"does not answer after {_START_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)
-        yield own
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        yield server.address
 
 
 class LoadFailedError(TastemakerError):
@@ -113,7 +86,8 @@ def wait_until_available(address: str, version: int, seconds: float) -> None:
         waited = time.monotonic() - began
         if state.startswith("END: ") and waited > _STALE_SECONDS:
             raise LoadFailedError(
-                f"The model server at {address} cannot load version {version} ({state.removeprefix('END: ')})."
+                f"The model server at {address} cannot load version {version} "
+                f"({' '.join(state.removeprefix('END: ').split())})."  # TensorFlow's reasons have several lines
             )
         if waited > seconds:
             raise TastemakerError(
@@ -144,9 +118,3 @@ def wait_for_label(address: str, label: str, version: int, seconds: float) -> No
                     f"follow after {seconds:.0f} s ({now}); check that it polls this home's model config."
                 )
             time.sleep(_POLL_SECONDS)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

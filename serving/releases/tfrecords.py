@@ -16,7 +16,12 @@ _CHECKSUM_BYTES = 4
 
 
 def predict_logs(path: Path) -> Iterator[Any]:
-    """The PredictLogs of a file of PredictionLog records. Raises TastemakerError for a file that ends within one."""
+    """The PredictLogs of a file of PredictionLog records. Raises as `prediction_logs` does."""
+    return (log.predict_log for log in prediction_logs(path) if log.WhichOneof("log_type") == "predict_log")
+
+
+def prediction_logs(path: Path) -> Iterator[Any]:
+    """The PredictionLogs of a file. Raises TastemakerError for a file that ends within one."""
     data = path.read_bytes()
     at = 0
     while at < len(data):
@@ -24,7 +29,5 @@ def predict_logs(path: Path) -> Iterator[Any]:
         end = start + (_LENGTH.unpack_from(data, at)[0] if len(data) >= at + _LENGTH.size else 0)
         if len(data) < end + _CHECKSUM_BYTES or start > len(data):
             raise TastemakerError(f"{path} ends within a record; build the release again.")
-        log = prediction_log_pb2.PredictionLog.FromString(data[start:end])
-        if log.WhichOneof("log_type") == "predict_log":
-            yield log.predict_log
+        yield prediction_log_pb2.PredictionLog.FromString(data[start:end])
         at = end + _CHECKSUM_BYTES

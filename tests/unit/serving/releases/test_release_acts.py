@@ -25,6 +25,7 @@ from tastemaker.errors import GateFailedError, TastemakerError
 from tastemaker.home import Home
 from tastemaker.release_labels import labelled_version
 from tastemaker.steps import digest_files
+from tastemaker.verdict import candidate_digest, write_verdict
 
 CONFIG = Config(version=1)
 BAD = Rule("scores", 0.9, 0.5, False, "Its scores are 0.90 away.")
@@ -69,6 +70,22 @@ def test_the_same_again_changes_nothing_at_all(home):
     assert [canary(home, AS_OF, None).reused, verify(home, CONFIG, AS_OF, None).reused] == [True, True]
     assert promote(home, AS_OF, None).reused
     assert digest_files([home.models]) == before
+
+
+def test_what_the_gate_has_blocked_or_not_judged_is_not_published(home):
+    candidate = build(home)
+    rule = {"passed": False, "sentence": "NDCG fell by a tenth."}
+    blocked = {"passed": False, "candidate": candidate_digest(home, AS_OF), "rules": [rule], "override": None}
+    write_verdict(home, AS_OF, {**blocked, "release": "graph"})
+    with pytest.raises(GateFailedError, match="NDCG fell by a tenth"):
+        canary(home, AS_OF, None)
+    build(home)
+    manifest = json.loads((candidate / "manifest.json").read_text())
+    (candidate / "manifest.json").write_text(json.dumps({**manifest, "code": "newer"}))
+    with pytest.raises(GateFailedError, match="was not judged as it is now"):
+        canary(home, AS_OF, None)
+    assert published_versions(home) == []
+    assert journal.read(home) == []
 
 
 def test_what_is_not_compared_is_not_promoted(home):
