@@ -15,19 +15,20 @@ from serving.protocol import (
     regression_pb2,
 )
 from serving.server import examples
-from serving.server.metrics import Metrics
+from serving.server.bearer_tokens import BearerTokens
 from serving.server.models import Models
 from serving.server.predict import predict
-from serving.server.requests import answer, model_metadata, model_status
+from serving.server.requests import Answering, Call, model_metadata, model_status
 from serving.server.status import GRPC_CODES, Code, ServingError, invalid_argument
+
+_OPEN_TO_ALL = "/grpc.health.v1.Health/"
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict, Classify, Regress, MultiInference, GetModelMetadata."""
 
-    def __init__(self, models: Models, metrics: Metrics) -> None:
-        self._models = models
-        self._metrics = metrics
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Named tensors in, named tensors out."""
@@ -51,21 +52,18 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
         """The signatures of a version."""
-        return _or_abort(context, lambda: model_metadata(self._models, request))
+        return _or_abort(context, lambda: model_metadata(self._answering.models, request))
 
     def _run(
         self, api: str, work: Callable[..., None], request: Any, response: Any, context: Any, spec: Any = None
     ) -> Any:
-        remaining = context.time_remaining()
-        if remaining is not None and remaining <= 0:
-            # It waited for a thread until nobody waits for it any more: running it would only delay the others.
-            _abort(context, ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the request was run"))
         if spec is None:
             if not request.HasField("model_spec"):
                 _abort(context, invalid_argument("Missing ModelSpec"))
             spec = request.model_spec
+        call = Call(api, "GRPC", context.time_remaining(), context.is_active)
         try:
-            answer(self._models, self._metrics, api, "GRPC", work, spec, request, response)
+            self._answering.answer(call, work, spec, request, response)
         except ServingError as problem:
             _abort(context, problem)
         return response
@@ -95,6 +93,27 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             return response
 
         return _or_abort(context, reload)
+
+
+class TokenGuard(grpc.ServerInterceptor):
+    """Lets in who has a token. Health is open: a load balancer asks it, and it tells nothing of the models."""
+
+    def __init__(self, tokens: BearerTokens) -> None:
+        self._tokens = tokens
+
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        """The call's handler, or one that refuses."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler_call_details.method.startswith(_OPEN_TO_ALL):
+            return handler
+        refusal = self._tokens.refusal(dict(handler_call_details.invocation_metadata).get("authorization"))
+        if refusal is None:
+            return handler
+
+        def refuse(request: Any, context: grpc.ServicerContext) -> NoReturn:
+            _abort(context, ServingError(Code.UNAUTHENTICATED, refusal))
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 def _or_abort(context: Any, work: Callable[[], Any]) -> Any:

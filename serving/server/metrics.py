@@ -36,11 +36,16 @@ class Metrics:
         status: str,
         microseconds: float,
     ) -> None:
-        """One request that has ended. A model nobody serves is counted under an empty name: names come from clients."""
-        known = version is not None
+        """One request that has ended.
+
+        Args:
+            model: "" for one that is not configured here.
+            version: None for a request that no version has seen, as one that was refused at the door.
+            signature: "" where there is none of that name, or nobody looked.
+        """
         with self._lock:
-            self._counts[(model if known else "", status)] += 1
-            self._outcomes[(model, str(version), signature, status) if known else ("", "", "", status)] += 1
+            self._counts[(model, status)] += 1
+            self._outcomes[(model, "" if version is None else str(version), signature, status)] += 1
             if status == "OK":
                 cells = self._latencies.setdefault((model, api, entrypoint), [0.0] * (len(_BOUNDS) + 2))
                 cells[bisect.bisect_left(_BOUNDS, microseconds)] += 1

@@ -69,6 +69,10 @@ class Models:
         with versions.acquire(number) as version:
             yield version
 
+    def has(self, name: str) -> bool:
+        """Whether a model of that name is configured."""
+        return name in self._models
+
     def states(self, spec: Any) -> list[tuple[int, State, ServingError | None]]:
         """State and last error of a model's versions, or of the one the spec names, newest first."""
         versions = self._models.get(spec.name)

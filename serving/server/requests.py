@@ -1,11 +1,13 @@
-"""A request through the server, whichever way it came in: find the version, run, count."""
+"""A request through the server, whichever way it came in: admit it, find the version, run, count."""
 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from serving.protocol import get_model_metadata_pb2, get_model_status_pb2
+from serving.server.admission import Admission
 from serving.server.metrics import Metrics
 from serving.server.models import Models
 from serving.server.predict import DEFAULT_SIGNATURE
@@ -16,36 +18,52 @@ SIGNATURE_DEF = "signature_def"
 log = logging.getLogger("tastemaker.serving")
 
 
-def answer(
-    models: Models,
-    metrics: Metrics,
-    api: str,
-    entrypoint: str,
-    work: Callable[[Any, int | None, Any, Any], None],
-    spec: Any,
-    request: Any,
-    response: Any,
-) -> None:
-    """Runs `work(model, version, request, response)` on the version that `spec` names. Raises ServingError."""
-    began = time.perf_counter()
-    status, number = Code.OK, None
-    try:
-        with models.acquire(spec) as version:
-            number = version.number
-            work(version.model, number, request, response)
-    except ServingError as problem:
-        status = problem.code
-        raise
-    except Exception as problem:
-        log.exception("%s failed", api)
-        status = Code.INTERNAL
-        raise ServingError(status, f"{type(problem).__name__}: {problem}") from problem
-    finally:
-        microseconds = (time.perf_counter() - began) * 1e6
-        signature = spec.signature_name or DEFAULT_SIGNATURE
-        if status is Code.FAILED_PRECONDITION:
-            signature = ""  # no such signature: its name is the client's, and labels must not grow with clients
-        metrics.record(spec.name, number, signature, api, entrypoint, status.name, microseconds)
+@dataclass(frozen=True)
+class Call:
+    """How a request came in. `seconds_left` until its deadline; `wanted` is False once its caller has gone."""
+
+    api: str
+    entrypoint: str
+    seconds_left: float | None = None
+    wanted: Callable[[], bool] = lambda: True
+
+
+class Answering:
+    """What both interfaces answer requests by."""
+
+    def __init__(self, models: Models, metrics: Metrics, admission: Admission) -> None:
+        self.models = models
+        self._metrics = metrics
+        self._admission = admission
+
+    def answer(
+        self, call: Call, work: Callable[[Any, int | None, Any, Any], None], spec: Any, request: Any, response: Any
+    ) -> None:
+        """Runs `work(model, version, request, response)` on the version that `spec` names. Raises ServingError."""
+        began = time.perf_counter()
+        status, number = Code.OK, None
+        try:
+            # The slot comes first: a request that waits must not keep a version from being unloaded.
+            with self._admission.slot(call.seconds_left, call.wanted), self.models.acquire(spec) as version:
+                number = version.number
+                work(version.model, number, request, response)
+        except ServingError as problem:
+            status = problem.code
+            raise
+        except Exception as problem:
+            log.exception("%s failed", call.api)
+            status = Code.INTERNAL
+            raise ServingError(status, f"{type(problem).__name__}: {problem}") from problem
+        finally:
+            microseconds = (time.perf_counter() - began) * 1e6
+            # Names that nobody here knows are the clients': labels must not grow with them.
+            known = number is not None or self.models.has(spec.name)
+            signature = (spec.signature_name or DEFAULT_SIGNATURE) if number is not None else ""
+            if status is Code.FAILED_PRECONDITION:
+                signature = ""  # no such signature
+            self._metrics.record(
+                spec.name if known else "", number, signature, call.api, call.entrypoint, status.name, microseconds
+            )
 
 
 def model_metadata(models: Models, request: Any) -> Any:

@@ -3,7 +3,9 @@
 import logging
 import signal
 import socket
+import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -13,8 +15,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving.protocol import model_service_pb2_grpc, prediction_service_pb2_grpc
+from serving.server.admission import Admission
+from serving.server.bearer_tokens import BearerTokens, Token
 from serving.server.flags import Flags
-from serving.server.grpc_api import ModelService, PredictionService
+from serving.server.grpc_api import ModelService, PredictionService, TokenGuard
 from serving.server.metrics import DEFAULT_PATH, Metrics
 from serving.server.model_config import (
     read_model_config,
@@ -23,6 +27,7 @@ from serving.server.model_config import (
     single_model_config,
 )
 from serving.server.models import Models, Polling
+from serving.server.requests import Answering
 from serving.server.rest_api import RestServer
 from serving.server.status import ServingError
 from serving.server.versions import LoadRetries
@@ -32,14 +37,25 @@ log = logging.getLogger("tastemaker.serving")
 
 HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 
+# Threads besides those that run or wait: they refuse, and answer what runs no model.
+_SPARE_THREADS = 4
+
+# How long a thread of Python may keep the others waiting. Loading is Python for seconds; at the default of 5 ms every
+# request that meets it waits a multiple of that.
+_SWITCH_SECONDS = 0.0005
+
 
 class Server:
     """A running server: made from its flags, started, stopped."""
 
-    def __init__(self, flags: Flags) -> None:
-        """Takes the ports. Raises BusyError where one is taken, TastemakerError for a wrong configuration file."""
+    def __init__(self, flags: Flags, tokens: Sequence[Token] = ()) -> None:
+        """Takes the ports. Raises BusyError where one is taken, TastemakerError for a wrong configuration file.
+
+        Args: `tokens`: bearer tokens besides those of the flags' file.
+        """
         self._flags = flags
         self._metrics = Metrics()
+        self._tokens = BearerTokens(tokens, Path(flags.bearer_token_file) if flags.bearer_token_file else None)
         config = _sentence(lambda: _model_config(flags))
         self._models = Models(
             self._load,
@@ -52,6 +68,8 @@ class Server:
             flags.allow_version_labels_for_unavailable_models,
         )
         _sentence(lambda: self._models.reload(config))
+        admission = Admission(flags.slots, flags.max_queued_requests)
+        self._answering = Answering(self._models, self._metrics, admission)
         self._health = health.HealthServicer()
         self._grpc = self._grpc_server()
         self._rest = self._rest_server()
@@ -104,12 +122,15 @@ class Server:
             ("grpc.max_send_message_length", -1),
             *_channel_arguments(flags.grpc_channel_arguments),
         ]
-        pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="grpc")
-        limit = flags.grpc_max_threads + flags.max_queued_requests
-        server = grpc.server(pool, options=options, maximum_concurrent_rpcs=limit)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(self._models, self._metrics), server
+        # A call that waits for its turn keeps a thread; the pool makes one only when none is free.
+        places = flags.grpc_max_threads + flags.max_queued_requests + _SPARE_THREADS
+        server = grpc.server(
+            ThreadPoolExecutor(places, thread_name_prefix="grpc"),
+            interceptors=[TokenGuard(self._tokens)] if self._tokens.asked_for else [],
+            options=options,
+            maximum_concurrent_rpcs=places,
         )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(self._answering), server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._models, 300), server)
         if flags.enable_grpc_healthcheck_service:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -139,17 +160,18 @@ class Server:
         except OSError:
             listening.close()
             raise _port_taken(flags.rest_api_port, "--rest_api_port") from None
-        return RestServer(listening, self._models, self._metrics, flags, metrics_path)
+        return RestServer(listening, self._answering, self._metrics, self._tokens, flags, metrics_path)
 
     def _set_health(self, status: Any) -> None:
         for service in HEALTH_SERVICES:
             self._health.set(service, status)
 
 
-def run(flags: Flags) -> None:
+def run(flags: Flags, tokens: Sequence[Token] = ()) -> None:
     """Serves until SIGTERM or SIGINT, then drains. Raises BusyError where a port is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server = Server(flags)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    server = Server(flags, tokens)
 
     def end(signum: int, _: FrameType | None) -> None:
         log.info("Got %s", signal.Signals(signum).name)
