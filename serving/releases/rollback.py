@@ -33,8 +33,8 @@ def roll_back(
 ) -> RolledBack:
     """Undoes the last promotion: `stable`, and with it `canary`, goes back to the version that was stable before.
 
-    Waits for no step that is running. Twice is once: where the last promotion is undone already, only `to` goes further
-    back, so a rollback that was killed can be run again.
+    Waits for no step that is running. Twice is once: where the last promotion is undone already, and what answers is
+    sound, only `to` goes further back, so a rollback that was killed can be run again.
 
     Args:
         to: the version to go back to; by default the latest that was stable before and whose files are sound.
@@ -49,7 +49,8 @@ def roll_back(
         raise TastemakerError(f"Nothing is stable in {home.models} yet, so there is nothing to roll back.")
     running = server if answers(server) else None
     last = last_move(home)
-    if last is not None and last["act"] == ROLLBACK and last["version"] == stable and to in (None, stable):
+    undone = last is not None and last["act"] == ROLLBACK and last["version"] == stable and to in (None, stable)
+    if undone and last is not None and is_sound(home, version_folder(home, stable)):
         follow(home, (STABLE, CANARY), stable, running, seconds)
         return RolledBack(last["from"], stable, last["at"])
     target = to if to is not None else _last_good(home, stable)
@@ -61,6 +62,17 @@ def roll_back(
     act = new_act(ROLLBACK, target, reason=reason, **{"from": stable})
     move_labels(home, (STABLE, CANARY), target, act, running, seconds)
     return RolledBack(stable, target, act["at"])
+
+
+def leave_damaged(home: Home) -> RolledBack | None:
+    """Before a server starts: goes back to the last good version where the stable one is damaged; None where it is not.
+
+    Without that the server would load nothing, and nobody would be answered until somebody comes.
+    """
+    stable = read_served(home).stable
+    if stable is None or is_sound(home, version_folder(home, stable)):
+        return None
+    return roll_back(home, None, reason=f"version {stable} was damaged when the model server started")
 
 
 def _last_good(home: Home, stable: int) -> int:

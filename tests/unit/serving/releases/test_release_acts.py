@@ -16,7 +16,7 @@ from serving.releases.listing import differences, releases, shown
 from serving.releases.promote import make_stable, promote
 from serving.releases.prune import prune
 from serving.releases.quarantine import lift, put_away, records
-from serving.releases.rollback import roll_back
+from serving.releases.rollback import leave_damaged, roll_back
 from serving.releases.verify import verify
 from serving.releases.versions import published_versions, version_folder
 from tastemaker import journal
@@ -182,6 +182,21 @@ def test_a_rollback_passes_over_what_is_damaged_and_works_while_the_newest_is_br
     assert read_served(home).stable == one
     with pytest.raises(TastemakerError, match="damaged or changed"):
         make_stable(home, two, None)
+
+
+def test_a_server_that_starts_with_a_damaged_stable_version_goes_back_by_itself(home):
+    assert leave_damaged(home) is None
+    one, two, three = release(home), release(home, "two", days=1), release(home, "three", days=2)
+    assert leave_damaged(home) is None
+    for damaged, good in ((three, two), (two, one)):
+        (version_folder(home, damaged) / "saved_model.pb").write_bytes(b"")
+        done = leave_damaged(home)
+        assert done is not None
+        assert (done.left, done.stable, read_served(home).stable) == (damaged, good, good)
+        assert "was damaged" in journal.read(home)[-1]["reason"]
+    (version_folder(home, one) / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(TastemakerError, match="No sound version"):
+        leave_damaged(home)
 
 
 def test_prune_keeps_what_serves_the_newest_and_what_a_rollback_needs(home):

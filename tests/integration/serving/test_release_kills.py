@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,9 +17,10 @@ from toys.built_release import AS_OF, FIRST, build, is_copy, no_server, says
 from serving.manifest import verify_files
 from serving.releases import canary as canary_step
 from serving.releases import verify as verify_step
+from serving.releases import versions
 from serving.releases.canary import canary
 from serving.releases.labels import read_served
-from serving.releases.promote import promote
+from serving.releases.promote import make_stable, promote
 from serving.releases.prune import prune
 from serving.releases.quarantine import lift, put_away
 from serving.releases.rollback import roll_back
@@ -26,7 +28,10 @@ from serving.releases.verify import verify
 from serving.releases.versions import published_versions, version_folder
 from tastemaker import journal
 from tastemaker.config import Config
+from tastemaker.errors import BusyError
 from tastemaker.home import Home
+
+pytestmark = pytest.mark.integration
 
 LATER = AS_OF + timedelta(days=1)
 SECOND = FIRST + 1_00_00_00
@@ -128,6 +133,48 @@ def test_publishing(shop: Home) -> None:
         assert {number for (_, version), number in acts(home).items() if version == SECOND} == {1}
         assert {act for act, version in acts(home) if version == SECOND} == {"publish", "canary", "verify", "promote"}
         nothing_is_left_over(home)
+
+
+def in_process(act: Callable[[], Any]) -> int:
+    """Starts an act in a process of its own; it exits with 0 when the act ends, with 4 when it meets another."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        except BusyError:
+            os._exit(BusyError.exit_code)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+@pytest.mark.parametrize(("patience", "codes"), [("20", {0}), ("0", {0, 4})])
+def test_publishers_at_once_make_one_version(shop: Home, monkeypatch, patience: str, codes: set[int]) -> None:
+    monkeypatch.setenv("TASTEMAKER_LOCK_WAIT_SECONDS", patience)
+    copy = versions._copy_tree
+    monkeypatch.setattr(versions, "_copy_tree", lambda *paths: (time.sleep(0.3), copy(*paths)))
+    children = [in_process(lambda: release(shop)) for _ in range(4)]
+    ended = {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
+    assert ended == codes
+    assert published_versions(shop) == [SECOND, FIRST]
+    assert is_copy(version_folder(shop, SECOND), shop.candidate(LATER))
+    assert set(acts(shop).values()) == {1}
+    assert read_served(shop).labels == {"canary": SECOND, "stable": SECOND}
+    nothing_is_left_over(shop)
+
+
+def test_a_promotion_and_a_rollback_at_once_leave_what_one_of_them_wanted(shop: Home) -> None:
+    release(shop)
+    build(shop, "three", AS_OF + timedelta(days=2))
+    third = canary(shop, AS_OF + timedelta(days=2), None).facts["version"]
+    both = [in_process(lambda: make_stable(shop, third, None)), in_process(lambda: roll_back(shop, None))]
+    assert {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in both} == {0}
+    served = read_served(shop)
+    assert served.labels == {"canary": served.stable, "stable": served.stable}
+    assert journal.read(shop)[-1]["version"] == served.stable
+    assert Counter(act["act"] for act in journal.read(shop))["rollback"] == 1
 
 
 def test_rollback(shop: Home) -> None:
