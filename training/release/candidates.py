@@ -8,7 +8,7 @@ from tastemaker.config import CandidatesConfig
 from training.ranking.features import Retrieval
 from training.ranking.row_scatter import by_row, marked
 from training.release.item_index import ItemIndex
-from training.release.item_snapshot import ItemSnapshot
+from training.release.item_snapshot import ItemSnapshot, rows_at
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def pair_scores(query: tf.Tensor, items: ItemSnapshot, candidates: tf.Tensor) ->
 
     Summed pair by pair, not as a matrix product: the same bits whatever B and C are.
     """
-    return tf.reduce_sum(query[:, None, :] * tf.gather(items.vectors, candidates), axis=2)
+    return tf.reduce_sum(query[:, None, :] * rows_at(items.vectors, candidates), axis=2)
 
 
 def union(
@@ -67,14 +67,14 @@ def union(
     valid = (
         (tf.gather(first, found, batch_dims=1) == order)
         & (tf.gather(barred, found, batch_dims=1) == 0.0)
-        & tf.gather(items.available, found)
+        & rows_at(items.available, found)
     )
     return Candidates(found, valid), nearest[:, : min(sources.two_tower, rows)]
 
 
 def retrieval_of(query: tf.Tensor, items: ItemSnapshot, candidates: tf.Tensor, listed: tf.Tensor) -> Retrieval:
     """Score and rank of each candidate `[B, C]` against the retriever's own list `[B, n]`."""
-    theirs = tf.where(tf.gather(items.available, listed), pair_scores(query, items, listed), tf.float32.min)
+    theirs = tf.where(rows_at(items.available, listed), pair_scores(query, items, listed), tf.float32.min)
     scores = pair_scores(query, items, candidates)
     ranks = tf.searchsorted(tf.sort(-theirs, axis=1), -scores, side="left")
     return Retrieval(scores, tf.cast(ranks, tf.float32), tf.shape(listed)[1])

@@ -5,6 +5,7 @@ day's it is saved as the release. What trains and what serves is one function.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import datetime
 
 import numpy as np
@@ -29,7 +30,7 @@ from training.release.inputs import (
 )
 from training.release.item_index import item_index
 from training.release.item_masks import Forest, ItemMasks
-from training.release.item_snapshot import ItemSnapshot
+from training.release.item_snapshot import ItemSnapshot, rows_at
 from training.release.item_universe import ItemUniverse
 from training.release.row_blocks import in_row_blocks
 from training.release.sample_users import Users
@@ -105,7 +106,7 @@ class FusedRecommender(tf.Module):
             features = feature_matrix(user, self.snapshot, found.items, retrieval, self.sources.popular)
             return {"item_ids": tf.gather(self._item_ids, found.items), "valid": found.valid, "features": features}
 
-        inputs = aligned({**user, EXCLUDED.name: exclude_item_ids})
+        inputs = self._rows({**user, EXCLUDED.name: exclude_item_ids})
         outputs = {"item_ids": tf.string, "valid": tf.bool, "features": tf.float32}
         return in_row_blocks(block, inputs, self._rows_at_once(self.sources.two_tower), outputs)
 
@@ -119,9 +120,9 @@ class FusedRecommender(tf.Module):
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
             user, items, retrieval = self._given(rows)
             features = feature_matrix(user, self.snapshot, items, retrieval, self.sources.popular)
-            return {"known": tf.gather(self.snapshot.available, items), "features": features}
+            return {"known": rows_at(self.snapshot.available, items), "features": features}
 
-        inputs = aligned({**user, RANKED_ITEM_IDS.name: item_ids})
+        inputs = self._rows({**user, RANKED_ITEM_IDS.name: item_ids})
         outputs = {"known": tf.bool, "features": tf.float32}
         return in_row_blocks(block, inputs, self._rows_at_once(tf.shape(item_ids)[1]), outputs)
 
@@ -141,7 +142,7 @@ class FusedRecommender(tf.Module):
             user, found, retrieval = self._candidates(rows, count)
             return self._best(found, self._raw_scores(user, found.items, retrieval), k)
 
-        per_row = aligned({name: tensor for name, tensor in inputs.items() if name != K.name})
+        per_row = self._rows({name: tensor for name, tensor in inputs.items() if name != K.name})
         result = in_row_blocks(block, per_row, self._rows_at_once(count), _ANSWER)
         batch = tf.shape(result[names.OUTPUT_ITEM_IDS])[0]
         return {**result, names.OUTPUT_RELEASE: tf.fill([batch], self._release)}
@@ -152,11 +153,10 @@ class FusedRecommender(tf.Module):
         k = tf.minimum(require_k(inputs[K.name]), self.snapshot.available_count)
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
-            _, query = self._users(rows)
-            scores, found = self.index.nearest(query, k)
+            scores, found = self.index.nearest(rows[_QUERY], k)
             return {names.OUTPUT_ITEM_IDS: tf.gather(self._item_ids, found), names.OUTPUT_SCORES: scores}
 
-        per_row = aligned({name: tensor for name, tensor in inputs.items() if name != K.name})
+        per_row = self._rows({name: tensor for name, tensor in inputs.items() if name != K.name})
         return in_row_blocks(block, per_row, self._rows_at_once(k), _ANSWER)
 
     @tf.function(input_signature=[SIGNATURE_INPUTS[names.SIGNATURE_RANK]], autograph=False)
@@ -165,13 +165,13 @@ class FusedRecommender(tf.Module):
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
             user, items, retrieval = self._given(rows)
-            known = tf.gather(self.snapshot.available, items)
+            known = rows_at(self.snapshot.available, items)
             scores = self._probabilities(self._raw_scores(user, items, retrieval))
             return {names.OUTPUT_SCORES: tf.where(known, scores, 0.0), names.OUTPUT_KNOWN: known}
 
         count = tf.shape(inputs[RANKED_ITEM_IDS.name])[1]
         outputs = {names.OUTPUT_SCORES: tf.float32, names.OUTPUT_KNOWN: tf.bool}
-        return in_row_blocks(block, aligned(inputs), self._rows_at_once(count), outputs)
+        return in_row_blocks(block, self._rows(inputs), self._rows_at_once(count), outputs)
 
     @tf.function(input_signature=[SIGNATURE_INPUTS[names.SIGNATURE_SIMILAR_ITEMS]], autograph=False)
     def similar_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
@@ -184,10 +184,10 @@ class FusedRecommender(tf.Module):
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
             own = tf.cast(self._indices.lookup(rows[SIMILAR_ITEM_IDS.name]), tf.int32)
-            direction = tf.gather(items.vectors, own) * tf.gather(items.inverse_norms, own)[:, None]
+            direction = rows_at(items.vectors, own) * rows_at(items.inverse_norms, own)[:, None]
             cosines = tf.linalg.matmul(direction, items.vectors, transpose_b=True) * items.inverse_norms[None, :]
             others = items.available[None, :] & (tf.range(self.universe.rows)[None, :] != own[:, None])
-            others &= tf.gather(items.available, own)[:, None]
+            others &= rows_at(items.available, own)[:, None]
             scores, found = tf.math.top_k(tf.where(others, cosines, cosines.dtype.min), k)
             return self._padded(found, scores, tf.gather(others, found, batch_dims=1))
 
@@ -195,6 +195,13 @@ class FusedRecommender(tf.Module):
         return in_row_blocks(block, per_row, self._rows_at_once(k), _ANSWER)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _rows(self, inputs: Tensors) -> dict[str, tf.Tensor]:
+        """What blocks of rows are made from: every row's user and query vector, and the items it speaks of."""
+        rows = aligned(inputs)
+        user, query = self._users(rows)
+        items = {name: rows[name] for name in (EXCLUDED.name, RANKED_ITEM_IDS.name) if name in rows}
+        return {**{field.name: getattr(user, field.name) for field in fields(user)}, _QUERY: query, **items}
 
     def _users(self, rows: Tensors) -> tuple[UserRows, tf.Tensor]:
         """The users as integers and numbers, and their query vectors `[B, D]`."""
@@ -230,14 +237,14 @@ class FusedRecommender(tf.Module):
 
     def _candidates(self, rows: Tensors, count: tf.Tensor) -> tuple[UserRows, Candidates, Retrieval]:
         """The users, their candidates, and what the retriever says of them."""
-        user, query = self._users(rows)
+        user, query = _user_rows(rows), rows[_QUERY]
         excluded = tf.cast(self._indices.lookup(rows[EXCLUDED.name]), tf.int32)
         found, listed = union(query, user.history, excluded, self.snapshot, self.index, self.sources, count)
         return user, found, retrieval_of(query, self.snapshot, found.items, listed)
 
     def _given(self, rows: Tensors) -> tuple[UserRows, tf.Tensor, Retrieval]:
         """The users, the items in the request int32 `[B, C]`, and what the retriever says of them."""
-        user, query = self._users(rows)
+        user, query = _user_rows(rows), rows[_QUERY]
         items = tf.cast(self._indices.lookup(rows[RANKED_ITEM_IDS.name]), tf.int32)
         nobody = tf.fill([tf.shape(items)[0], 1], self.universe.unknown)
         _, listed = union(query, user.history, nobody, self.snapshot, self.index, self.sources, tf.constant(1))
@@ -276,4 +283,9 @@ class FusedRecommender(tf.Module):
         return tf.maximum(1, tf.minimum(PAIRS_AT_ONCE // pairs, CELLS_AT_ONCE // self.universe.rows))
 
 
+def _user_rows(rows: Tensors) -> UserRows:
+    return UserRows(**{field.name: rows[field.name] for field in fields(UserRows)})
+
+
+_QUERY = "query"
 _ANSWER = {names.OUTPUT_ITEM_IDS: tf.string, names.OUTPUT_SCORES: tf.float32}
