@@ -17,6 +17,7 @@ from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.steps import StepReport, digest_files, digest_values, read_reports, run_step, write_atomically
+from tastemaker.verdict import read_verdict
 from training.evaluation.files import METRICS, PAGE, evaluation_folder
 from training.evaluation.systems import RELEASE, closest_rival, interval_text
 
@@ -58,10 +59,11 @@ def write_report(home: Home, as_of: datetime) -> StepReport:
             f"{manifest['release']}; run `tastemaker evaluate --as-of {as_of:%Y-%m-%dT%H:%M}` again."
         )
     steps = {name: found for name, found in read_reports(home, as_of).items() if name in STEPS}
+    verdict = read_verdict(home, as_of)
 
     def work() -> dict[str, Any]:
         page = json.loads((folder / PAGE).read_text())
-        write_atomically(home.report(as_of), render(figures, page, manifest, steps, as_of))
+        write_atomically(home.report(as_of), render(figures, page, manifest, steps, as_of, verdict))
         return {"report": str(home.report(as_of).relative_to(home.root))}
 
     return run_step(
@@ -72,6 +74,7 @@ def write_report(home: Home, as_of: datetime) -> StepReport:
         inputs={
             "figures": digest_files([folder / METRICS, folder / PAGE]),
             "manifest": digest_files([manifest_file]),
+            "verdict": digest_values(verdict),
             "steps": digest_values([[step.step, step.fingerprint, step.seconds] for step in steps.values()]),
         },
         outputs=[home.report(as_of)],
@@ -85,11 +88,13 @@ def render(
     manifest: Mapping[str, Any],
     steps: Mapping[str, StepReport],
     as_of: datetime,
+    verdict: Mapping[str, Any] | None = None,
 ) -> str:
     """The page. A pure function of its arguments: the same bytes whenever it is called.
 
     Args:
         page: `pictures` (name → SVG), `examples` (customers to look at) and `rows_from`, as `evaluate` left them.
+        verdict: the gate's; None where it has not judged.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -101,6 +106,7 @@ def render(
     rival = closest_rival(figures)
     return environment.get_template(TEMPLATE.name).render(
         figures=figures,
+        verdict=verdict,
         quality=figures["quality"],
         explained=EXPLAINED,
         rival=rival,

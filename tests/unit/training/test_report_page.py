@@ -1,5 +1,6 @@
 """The page of a run: it stands alone, says what was found, and accounts for every step before it."""
 
+import html
 import json
 import re
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from toys import two_tastes as toy
 from toys.judged_answers import answers, judged
 
 from tastemaker import names
+from tastemaker.config import ReleaseGateConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.steps import StepReport, run_step
 from training.evaluation.examples import examples_of
@@ -17,6 +19,8 @@ from training.evaluation.files import METRICS, PAGE, evaluation_folder
 from training.evaluation.judgement import quality_table, verdict
 from training.evaluation.pictures import pictures_of
 from training.evaluation.report import STEPS, render, write_report
+from training.gate.judge import verdict_of
+from training.gate.rules import rulings
 from training.release.manifest import described_windows
 from training.splits import plan_windows
 
@@ -89,6 +93,24 @@ def test_the_page_says_what_was_found(page):
         assert f"<td>{row[0]}</td>" in text
     for window in ("retriever_train", "validation", "ranker", "calibration", "test"):
         assert f"<td>{window}</td>" in text
+
+
+def test_every_rule_of_the_gate_is_on_the_page(page):
+    figures, text = page
+    assert "May it be published?" not in text  # nobody has judged it yet
+    _, parts = drawn()
+    rules = rulings({**figures, "champion": None}, ReleaseGateConfig(min_users=5, max_calibration_error=0.001))
+    blocked = verdict_of("r1", "0" * 64, None, rules, None)
+    told = render(figures, parts, MANIFEST, REPORTS, AS_OF, blocked)
+    for rule in rules:
+        assert f"<td>{rule.rule}</td><td>{html.escape(rule.subject, quote=True)}</td>" in told
+        assert html.escape(rule.sentence, quote=True).replace("&#x27;", "&#39;") in told
+    assert ">No</span>: " in told and told.count(">no</td>") == len([rule for rule in rules if not rule.passed]) > 0
+    override = {"who": "ada <root>", "why": "a sale", "until": "2026-03-02T00:00:00+00:00"}
+    let_pass = render(figures, parts, MANIFEST, REPORTS, AS_OF, {**blocked, "override": override})
+    assert "ada &lt;root&gt; lets it pass\nuntil 2026-03-02T00:00:00+00:00: a sale" in let_pass
+    passed = verdict_of("r1", "0" * 64, None, [rule for rule in rules if rule.passed], None)
+    assert "Yes: it passed all" in render(figures, parts, MANIFEST, REPORTS, AS_OF, passed)
 
 
 def test_every_step_before_the_page_has_its_seconds_and_memory(page):
