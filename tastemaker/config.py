@@ -100,6 +100,13 @@ class GatesConfig(_Section):
     feature_null_margin: float = Field(default=0.1, gt=0, le=1, description="A feature's nulls, above a week before.")
 
 
+class ProbeConfig(_Section):
+    """What a release may cost in a server of its own, before anybody is served by it."""
+
+    p99_milliseconds: float = Field(default=500, gt=0, description="p99 of recorded requests, one at a time.")
+    max_memory_mib: float = Field(default=4096, gt=0, description="Peak memory of a model server that has it alone.")
+
+
 class CanaryConfig(_Section):
     """When a canary may become stable: recorded requests answered by both, side by side."""
 
@@ -158,6 +165,7 @@ class Config(_Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     gates: GatesConfig = GatesConfig()
     release_gate: ReleaseGateConfig = ReleaseGateConfig()
+    probe: ProbeConfig = ProbeConfig()
     canary: CanaryConfig = CanaryConfig()
     releases: ReleasesConfig = ReleasesConfig()
 

@@ -23,6 +23,7 @@ from tastemaker.cli import (
     features,
     gate,
     landing,
+    probe,
     ranking,
     release,
     serving,
@@ -53,6 +54,7 @@ serving.register(app)
 training.register(app)
 transform.register(app)
 gate.register(app)  # adds to the sub-app that release made
+probe.register(app)  # likewise
 ranking.register(app)  # adds to the sub-app that training made
 
 

@@ -14,14 +14,14 @@ from tastemaker.home import Home
 from tastemaker.moments import as_of_slug
 from tastemaker.steps import StepReport, digest_files, digest_values, read_reports, run_step
 from training import splits
-from training.datasets.build import items_file, read_dataset
+from training.datasets.build import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
 from training.ranking import calibration as calibrating
 from training.ranking import features, row_scatter
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES, ITEM_ONLY, USER_ONLY
 from training.ranking.fit import CALIBRATION, GRAPH_CODE, MODEL, ranker_folder
-from training.release import manifest, saved_model, warmup
+from training.release import golden, manifest, saved_model, warmup
 from training.release.fused_graph import FusedRecommender
 from training.release.item_masks import BAKED_BYTES
 from training.release.sample_users import sample_users
@@ -34,7 +34,10 @@ RELEASE_CODE = [
     Path(__file__),
     Path(splits.__file__),
     Path(__file__).parent / "trees",
-    *(Path(module.__file__ or "") for module in (manifest, saved_model, warmup, calibrating, features, row_scatter)),
+    *(
+        Path(module.__file__ or "")
+        for module in (golden, manifest, saved_model, warmup, calibrating, features, row_scatter)
+    ),
     *GRAPH_CODE,
 ]
 FALLBACK_ITEMS = 100  # popular items in the manifest, for a caller whose model server does not answer
@@ -51,7 +54,7 @@ def build_release(home: Home, config: Config, as_of: datetime) -> StepReport:
         as_of,
         "release_build",
         lambda: _build(home, config, as_of),
-        inputs=made_of(home, config, as_of),
+        inputs={**made_of(home, config, as_of), "requests": digest_files([requests_file(home, as_of)])},
         outputs=[home.candidate(as_of)],
         code=RELEASE_CODE,
     )
@@ -105,8 +108,18 @@ def assembled(
     return graph
 
 
-def write_release(graph: FusedRecommender, final: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Writes SavedModel, warm-up records and manifest beside `final`, then renames; returns the step's facts."""
+def newest_requests(home: Home, config: Config, as_of: datetime) -> pa.Table:
+    """The requests of the test window of `as_of`, from which golden ones are drawn."""
+    return plan_windows(config.split, as_of).test.select(read_dataset(requests_file(home, as_of)))
+
+
+def write_release(
+    graph: FusedRecommender, final: Path, content: Mapping[str, Any], requests: pa.Table
+) -> dict[str, Any]:
+    """Writes SavedModel, warm-up records, golden requests and manifest beside `final`, then renames.
+
+    Args: `requests`: from which golden ones are drawn. Returns the step's facts.
+    """
     beside = final.with_name(f".{final.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -114,6 +127,8 @@ def write_release(graph: FusedRecommender, final: Path, content: Mapping[str, An
         saved_model.write_saved_model(graph, beside)
         popular = graph.snapshot.popular_item_ids(FALLBACK_ITEMS)
         records = warmup.write_warmup(beside, popular)
+        asked = golden.golden_requests(requests, list(graph.universe.item_ids), popular)
+        recorded = golden.write_golden(beside, asked, golden.answers_of(graph))
         manifest.write_manifest(beside, {**content, **_described_items(graph, popular)})
         shutil.rmtree(final, ignore_errors=True)
         beside.replace(final)
@@ -124,6 +139,7 @@ def write_release(graph: FusedRecommender, final: Path, content: Mapping[str, An
         "items": len(graph.universe.item_ids),
         "available_items": int(graph.snapshot.available_count.numpy()),
         "warmup_records": records,
+        "golden_requests": recorded,
         "operations": len(saved_model.operations(final)),
         "megabytes": round(sum(p.stat().st_size for p in final.rglob("*") if p.is_file()) / 1e6, 1),
     }
@@ -132,7 +148,8 @@ def write_release(graph: FusedRecommender, final: Path, content: Mapping[str, An
 def _build(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     release = release_name(home, config, as_of)
     graph = fused_recommender(home, config, as_of, release)
-    return write_release(graph, home.candidate(as_of), _manifest(home, config, as_of, release))
+    content = _manifest(home, config, as_of, release)
+    return write_release(graph, home.candidate(as_of), content, newest_requests(home, config, as_of))
 
 
 def _manifest(home: Home, config: Config, as_of: datetime, release: str) -> dict[str, Any]:

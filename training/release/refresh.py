@@ -20,11 +20,12 @@ from tastemaker.moments import as_of_slug
 from tastemaker.release_labels import STABLE, labelled_version
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step
 from training.datasets import item_snapshots as snapshots
+from training.datasets.build import requests_file
 from training.datasets.item_snapshots import item_snapshots
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.fit import ranker_folder
 from training.release import manifest
-from training.release.build import RELEASE_CODE, assembled, made_of, write_release
+from training.release.build import RELEASE_CODE, assembled, made_of, newest_requests, write_release
 from training.retrieval.fit import retriever_folder
 
 
@@ -49,6 +50,7 @@ def refresh_release(home: Home, as_of: datetime) -> StepReport:
             "release": str(published["release"]),
             "offline_store": digest_files([home.offline_store]),
             "models": digest_files([retriever_folder(home, trained), ranker_folder(home, trained)]),
+            "requests": digest_files([requests_file(home, trained)]),
             "as_of": as_of.isoformat(),
         },
         outputs=[home.candidate(as_of)],
@@ -100,7 +102,8 @@ def _refresh(home: Home, published: Mapping[str, Any], as_of: datetime) -> Mappi
         "item_snapshot": as_of.isoformat(),
         "code": manifest.described_code(),
     }
-    return {"items_as_of": as_of.isoformat(), **write_release(graph, home.candidate(as_of), content)}
+    requests = newest_requests(home, config, trained)
+    return {"items_as_of": as_of.isoformat(), **write_release(graph, home.candidate(as_of), content, requests)}
 
 
 def _require_same_features(published: Mapping[str, Any]) -> None:
