@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from feast import FeatureStore
 from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.repo_config import RepoConfig
 
 from feature_repo.materialization_state import materialized
+from feature_repo.store import KnownNamesFeatureStore
 from tastemaker.feature_tables import feature_tables
 from tastemaker.home import Home
 
@@ -34,7 +34,7 @@ def withhold_stale(response: OnlineResponse, at: datetime) -> OnlineResponse:
     return response
 
 
-class FreshFeatureStore(FeatureStore):
+class FreshFeatureStore(KnownNamesFeatureStore):
     """Feast's SDK for a server that has no moment of its own: TTLs are held against the last materialization."""
 
     def __init__(self, home: Home, config: RepoConfig) -> None:

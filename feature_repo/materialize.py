@@ -18,7 +18,7 @@ from feast import FeatureStore
 
 import tastemaker
 from feature_repo.materialization_state import MaterializationState, read_state, state_file, write_state
-from feature_repo.offline_export import export_table, open_warehouse
+from feature_repo.offline_export import export_table, open_warehouse, require_declared
 from feature_repo.online_place import holds_online, mark_online, online_file, online_store_name, sentences_for_damage
 from feature_repo.online_rows import newest_wins_store
 from feature_repo.sources import offline_file
@@ -80,6 +80,8 @@ def _materialize(
 ) -> Mapping[str, Any]:
     tables = feature_tables()
     with open_warehouse(home) as warehouse:
+        for table in tables.values():
+            require_declared(warehouse, home, table)
         rows = {f"{name}.rows": export_table(warehouse, home, table, as_of) for name, table in tables.items()}
     _remove_undeclared(home)
 

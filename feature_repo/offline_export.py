@@ -30,10 +30,8 @@ def open_warehouse(home: Home) -> duckdb.DuckDBPyConnection:
 def export_table(warehouse: duckdb.DuckDBPyConnection, home: Home, table: FeatureTable, as_of: datetime) -> int:
     """Writes one table's rows that existed at `as_of`, sorted, so that the same rows are the same bytes.
 
-    Returns the number of rows. Raises TastemakerError when the warehouse lacks the table or a declared column, or a
-    column has another type than declared.
+    Returns the number of rows. `require_declared` is asked before, for all tables.
     """
-    _check_columns(warehouse, home, table)
     path = offline_file(home, table.name)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -60,7 +58,8 @@ def export_table(warehouse: duckdb.DuckDBPyConnection, home: Home, table: Featur
     return int(counted[0])
 
 
-def _check_columns(warehouse: duckdb.DuckDBPyConnection, home: Home, table: FeatureTable) -> None:
+def require_declared(warehouse: duckdb.DuckDBPyConnection, home: Home, table: FeatureTable) -> None:
+    """Raises TastemakerError when the warehouse lacks the table or a declared column, or a column has another type."""
     found = dict(
         warehouse.execute(
             "select column_name, lower(data_type) from information_schema.columns where table_name = ?", [table.name]

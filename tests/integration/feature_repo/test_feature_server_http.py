@@ -102,9 +102,13 @@ def test_features_over_http_for_those_with_the_token(shop: Home, config: Config,
         assert ask(address, "/write-to-online-store", {"feature_view_name": "user_activity", "df": {}})[0] == 404
         assert ask(address, "/materialize", {})[0] == 404
         status, body = ask(address, "/get-online-features", {**ASK, "feature_service": "nothing"})
-        assert 400 <= status < 600
+        assert status == 404
+        assert "no feature service 'nothing'" in body
         assert str(shop.root) not in body
         assert "Traceback" not in body
+        named = {"features": ["user_activity:user_sesions_90d"], "entities": {"user_id": ["ann"]}}
+        status, body = ask(address, "/get-online-features", named)
+        assert (status, "Did you mean 'user_sessions_90d'?" in body) == (404, True)
 
         server.send_signal(signal.SIGTERM)
         assert server.wait(timeout=60) == 0

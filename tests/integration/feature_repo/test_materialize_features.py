@@ -259,9 +259,16 @@ def test_a_warehouse_that_is_not_as_declared_is_a_sentence(
     with pytest.raises(TastemakerError, match=r"item_profile\.item_price is varchar, declared is double"):
         materialize(home, config, moment(1))
     with duckdb.connect(str(home.warehouse)) as warehouse:
+        warehouse.execute("alter table item_profile alter item_price type double")
         warehouse.execute("alter table item_profile rename to item_profiles")
     with pytest.raises(TastemakerError, match=r"no table 'item_profile'\. Did you mean 'item_profiles'"):
         materialize(home, config, moment(1))
+    with duckdb.connect(str(home.warehouse)) as warehouse:
+        warehouse.execute("alter table item_profiles rename to item_profile")
+        warehouse.execute("alter table user_profile drop user_country")
+    with pytest.raises(TastemakerError, match=r"user_profile\.user_country is missing, declared is varchar"):
+        materialize(home, config, moment(1))
+    assert not list(home.offline_store.glob("*")), "no table is written when one is wrong"
     assert not (home.feast / "online_store.db").exists(), "nothing reaches the online store"
     home.warehouse.write_bytes(b"no database")
     with pytest.raises(TastemakerError, match="can't be read"):

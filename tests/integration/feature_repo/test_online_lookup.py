@@ -1,6 +1,7 @@
 import random
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 from declared_warehouse import WriteWarehouse, feature_row, moment
 from feast.online_response import OnlineResponse
@@ -84,6 +85,25 @@ def test_what_can_not_be_looked_up_is_a_sentence(shop: Home) -> None:
         TastemakerError, match=r"No features were materialized in .* run 'tastemaker features materialize"
     ):
         online_features(Home(shop.root / "elsewhere"), names.PROFILE_V1, ["ann"])
+
+
+@pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)
+def test_an_unknown_name_is_a_sentence_through_feasts_sdk_too(shop: Home) -> None:
+    store, ann = open_store(shop), {"user_id": ["ann"]}
+    labels = pd.DataFrame({"user_id": ["ann"], "event_timestamp": [moment(5)]})
+    for reference, told in {
+        "user_profile:user_county": r"no feature of user_profile 'user_county'\. Did you mean 'user_country'",
+        "user_profil:user_country": r"no feature view 'user_profil'\. Did you mean 'user_profile'",
+    }.items():
+        with pytest.raises(TastemakerError, match=told):
+            store.get_online_features([reference], ann)
+        with pytest.raises(TastemakerError, match=told):
+            store.get_historical_features(labels, [reference])
+    with pytest.raises(TastemakerError, match=r"no feature service 'rank_v2'\. Did you mean 'rank_v1'"):
+        store.get_feature_service("rank_v2")
+    assert store.get_online_features(["user_profile:user_country"], ann).to_dict()["user_country"] == ["UK"]
+    known = store.get_historical_features(labels, ["user_profile:user_country"]).to_arrow()
+    assert known.column("user_country").to_pylist() == ["UK"]
 
 
 @pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)
