@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from orchestration.airflow_local import airflow_service
 from orchestration.servers import feature_server_service, model_server_service
 from orchestration.services import Service, port_of, require_free_port
+from serving.releases.labels import read_served
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.settings import Settings
@@ -27,7 +28,7 @@ def run_until_interrupted(settings: Settings) -> None:
     Raises BusyError for a taken port and TastemakerError when one of them ends by itself, after stopping the others.
     """
     home = settings.paths
-    if not home.models.exists() or not home.feast.exists():
+    if read_served(home).stable is None or not home.feast.exists():
         raise TastemakerError(f"{home.root} holds no release yet; run `make demo` (or both DAGs) first.")
     model_port, feature_port = (port_of(address) for address in (settings.model_server, settings.feature_server))
     require_free_port(settings.airflow_port, what="Airflow", setting="TASTEMAKER_AIRFLOW_PORT")
