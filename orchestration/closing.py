@@ -27,6 +27,8 @@ def print_closing(settings: Settings, as_of: datetime) -> None:
     with Recommender.of_home(home, settings.model_server) as recommender:
         for user_id, about in some_customers(home):
             found = recommender.recommend(user_id, ITEMS)
+            if found and found[0].degraded:
+                raise TastemakerError(found[0].degraded)
             named = titles(home, [one.item_id for one in found])
             print(f"\nFor customer {user_id} ({about}), from release {version} over gRPC:\n")
             rows = [[one.rank, one.item_id, named.get(one.item_id), one.probability] for one in found]

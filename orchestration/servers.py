@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 
 from orchestration.services import Service, accepts_connections
+from serving.channel import open_channel
 from serving.protocol import get_model_status_pb2, model_service_pb2_grpc
 from serving.releases.labels import read_served
 from serving.releases.running import answers
@@ -44,7 +45,7 @@ def served_versions(address: str) -> list[int]:
     """Versions of the recommender that the server at host:port has available; none when nobody answers."""
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = names.MODEL_NAME
-    with grpc.insecure_channel(address) as channel:
+    with open_channel(address) as channel:
         try:
             answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=5)
         except grpc.RpcError as problem:

@@ -4,6 +4,7 @@ import time
 
 import grpc
 
+from serving.channel import open_channel
 from serving.protocol import get_model_status_pb2, model_service_pb2_grpc
 from tastemaker.errors import TastemakerError
 
@@ -23,7 +24,7 @@ def version_states(address: str, model: str) -> dict[int, str]:
     """
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = model
-    with grpc.insecure_channel(address) as channel:
+    with open_channel(address) as channel:
         try:
             answer = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus(request, timeout=_CALL_SECONDS)
         except grpc.RpcError as problem:

@@ -20,7 +20,8 @@ def serve(context: typer.Context) -> None:
     from serving.server.embedded import serve_home
 
     now = settings()
-    serve_home(now.paths, now.model_server, now.model_server_rest_port, context.args)
+    token = now.model_server_token.get_secret_value() if now.model_server_token is not None else None
+    serve_home(now.paths, now.model_server, now.model_server_rest_port, context.args, token)
 
 
 def recommend(
@@ -30,7 +31,7 @@ def recommend(
     exclude: Annotated[list[str] | None, typer.Option(help="An item that must not come; may be repeated.")] = None,
     as_json: JsonOutput = False,
 ) -> None:
-    """Ask the model server for a user's items, best first, with titles."""
+    """Ask the model server for a user's items, best first, with titles; popular items, said so, when none answers."""
     from serving.client import Recommender
     from serving.titles import titles
 
@@ -38,5 +39,11 @@ def recommend(
     with Recommender.of_home(now.paths, now.model_server) as recommender:
         found = recommender.recommend(user_id, k, parse_as_of(at) if at else None, exclude or ())
     named = titles(now.paths, [one.item_id for one in found])
-    rows = [[one.rank, one.item_id, named.get(one.item_id), one.probability] for one in found]
-    show_rows(["rank", "item_id", "title", "probability"], rows, as_json=as_json)
+    degraded = found[0].degraded if found else ""
+    if degraded:
+        typer.echo(f"DEGRADED: {degraded}\nThese are popular items of {found[0].release}, the same for all.", err=True)
+    rows = [
+        [one.rank, one.item_id, named.get(one.item_id), None if one.degraded else one.probability, bool(one.degraded)]
+        for one in found
+    ]
+    show_rows(["rank", "item_id", "title", "probability", "degraded"], rows, as_json=as_json)
