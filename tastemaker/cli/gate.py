@@ -1,5 +1,6 @@
 """`tastemaker release gate|override`: whether a built release may be published, and who lets it pass all the same."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ def gate(as_of: AsOf, as_json: JsonOutput = False) -> None:
         rules = verdict["rules"] if verdict else []
         columns = ["rule", "subject", "observed", "bound", "passed"]
         show_rows(columns, [[rule[name] for name in columns] for rule in rules], as_json=as_json)
+        sys.stdout.flush()  # the reason, on stderr, is the last line of a task's log
         raise
 
 

@@ -1,6 +1,7 @@
 """The step `gate`: a verdict beside the candidate, for this candidate and this champion only, twice the same bytes."""
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -149,6 +150,27 @@ def test_refreshed_items_need_no_figures_but_the_models_that_serve(home):
     write_manifest(home.candidate(AS_OF), release="r3+items", item_snapshot=later, made_of={"retriever": "c"})
     with pytest.raises(GateFailedError, match="not those of r1, which serves"):
         gate(home, LENIENT, AS_OF)
+
+
+def test_the_command_shows_every_rule_and_ends_with_the_reason(home, tmp_path):
+    judged(home)
+    (tmp_path / "strict.yaml").write_text("version: 1\nrelease_gate: {min_users: 5, max_calibration_error: 0.001}\n")
+    settings = {"TASTEMAKER_HOME": str(home.root), "TASTEMAKER_CONFIG": str(tmp_path / "strict.yaml")}
+
+    def tell(*words: str) -> tuple[int, list[str]]:
+        command = [str(Path(sys.executable).parent / "tastemaker"), "release", *words, "--as-of", "2026-03-01"]
+        told = subprocess.PIPE, subprocess.STDOUT  # as a task's log has them
+        done = subprocess.run(command, stdout=told[0], stderr=told[1], text=True, env={**os.environ, **settings})
+        return done.returncode, done.stdout.splitlines()
+
+    code, lines = tell("gate")
+    assert code == 3
+    assert lines[-1].startswith("tastemaker: The release r1 is blocked: Calibration error")
+    assert len([line for line in lines if line.startswith("no metric worse")]) == 3  # two of lists, one of log-loss
+    code, lines = tell("override", "--who", "ada", "--why", "a sale", "--hours", "2")
+    assert code == 0 and any(line.split() == ["who", "ada"] for line in lines)
+    code, lines = tell("gate")
+    assert code == 0 and "ada lets it pass until" in "\n".join(lines)
 
 
 def test_the_step_imports_no_tensorflow():
