@@ -10,7 +10,29 @@ import pyarrow.parquet as pq
 import pytest
 from feast import FeatureService, FeatureView, Field, FileSource, RequestSource
 from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
+from feast.types import (
+    Array,
+    Bool,
+    Bytes,
+    Decimal,
+    Float32,
+    Float64,
+    ImageBytes,
+    Int32,
+    Int64,
+    Json,
+    Map,
+    PdfBytes,
+    PrimitiveFeastType,
+    ScalarMap,
+    Set,
+    String,
+    Struct,
+    TimeUuid,
+    UnixTimestamp,
+    Uuid,
+    ZonedTimestamp,
+)
 from toy_feast_store import (
     ASOF,
     DAY,
@@ -103,7 +125,26 @@ def test_types_lists_and_zones_come_back_as_written(tmp_path):
         "ints": (Array(Int64), pa.list_(pa.int64()), []),
         "reals": (Array(Float64), pa.list_(pa.float64()), [1.5, float("inf")]),
         "moments": (Array(UnixTimestamp), pa.list_(pa.timestamp("us")), [moment.replace(tzinfo=None)]),
+        "i32s": (Array(Int32), pa.list_(pa.int32()), [-(2**31), None]),
+        "f32s": (Array(Float32), pa.list_(pa.float32()), [0.5]),
+        "flags": (Array(Bool), pa.list_(pa.bool_()), [True, False]),
+        "raws": (Array(Bytes), pa.list_(pa.binary()), [b"", b"\x00"]),
+        "grid": (Array(Array(Int64)), pa.list_(pa.list_(pa.int64())), [[1], []]),
+        "set": (Set(Int64), pa.list_(pa.int64()), [2**62 + 1]),
+        "pdf": (PdfBytes, pa.binary(), b"%PDF"),
+        "image": (ImageBytes, pa.binary(), b"\x89PNG"),
+        "map": (Map, pa.map_(pa.string(), pa.string()), [("a", "b")]),
+        "maps": (Array(Map), pa.list_(pa.map_(pa.string(), pa.string())), [[("a", None)]]),
+        "json": (Json, pa.string(), '{"a": [1]}'),
+        "uuid": (Uuid, pa.string(), "6f1e1a3c-0000-4000-8000-000000000000"),
+        "time_uuid": (TimeUuid, pa.string(), "6f1e1a3c-0000-1000-8000-000000000000"),
+        "decimal": (Decimal, pa.string(), "1.10"),
+        "struct": (Struct({"a": Int64}), pa.struct([("a", pa.int64())]), {"a": 2**62 + 1}),
+        "scalars": (ScalarMap, pa.map_(pa.int64(), pa.string()), [(1, "b")]),
+        "zoned": (ZonedTimestamp, pa.struct([("at", pa.int64()), ("zone", pa.string())]), {"at": 1, "zone": "UTC"}),
     }
+    tried = {dtype for dtype, _, _ in columns.values() if isinstance(dtype, PrimitiveFeastType)}
+    assert tried == set(PrimitiveFeastType) - {PrimitiveFeastType.INVALID}, "every type that Feast has"
     zoned = pa.timestamp("us", "Europe/Berlin")
     fixed = {"user_id": pa.array(["u", "u"]), "event_timestamp": pa.array([MONDAY, MONDAY + DAY], zoned)}
     data = {name: pa.array([value, None], dtype) for name, (_, dtype, value) in columns.items()}
