@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tastemaker.errors import TastemakerError, nearest
+from training.release.trees import mask_block
 from training.release.trees.leaf_masks import Lanes, before_any_answer
 from training.release.trees.leaf_values import LeafValues, exit_leaves
 from training.release.trees.model_text import Forest, parse_model
@@ -62,6 +63,7 @@ class CompiledForest(tf.Module):
         )
         self.trees, self.classes = len(forest.trees), forest.trees_per_iteration
         self._lanes = Lanes.of(forest.trees)
+        self._blocks = tuple(self._lanes.blocks(mask_block.WIDTH))
         self.words = self._lanes.words
         self._transform = objective_transform(forest.objective, source)
         self._divisor = forest.iterations if forest.average_output else 1
@@ -146,35 +148,55 @@ class CompiledForest(tf.Module):
         request = tf.repeat(tf.range(shape[0]), shape[1])
 
         def class_sums(items: tf.Tensor, pairs: tf.Tensor, request: tf.Tensor) -> tf.Tensor:
-            reachable = tf.bitwise.bitwise_and(items, self._groups[2].masks(pairs))
-            reachable = tf.bitwise.bitwise_and(reachable, tf.gather(user_masks, request))
-            return self._leaf_values.sums(self._exit_leaves(reachable), None)
+            reachable = self._by_block(items)
+            if self._groups[2].positions:
+                reachable = _both(reachable, self._groups[2].masks_by_block(pairs))
+            users = [tf.gather(part, request) for part in self._by_block(user_masks)]
+            return self._summed(_both(reachable, users), tf.shape(items)[0], None)
 
         raw = in_row_blocks(class_sums, [items, pairs, request])
         return self._squeezed(tf.reshape(raw, [shape[0], shape[1], self.classes]))
 
     def _class_sums(self, features: tf.Tensor) -> tf.Tensor:
-        return self._leaf_values.sums(self._leaves(features), self._in_model_order(features))
+        return self._summed(self._reachable(features), tf.shape(features)[0], self._in_model_order(features))
 
     def _leaves(self, features: tf.Tensor) -> tf.Tensor:
+        parts = zip(self._reachable(features), self._blocks, strict=True)
+        leaves = [self._exit_leaves(reachable, start, lanes) for reachable, (start, lanes) in parts]
+        return tf.concat([tf.zeros([tf.shape(features)[0], 0], tf.int32), *leaves], axis=1)
+
+    def _reachable(self, features: tf.Tensor) -> list[tf.Tensor]:
+        """The leaves that all of `features` `[rows, F]` leave reachable, int64 `[rows, words]` for each block."""
         names = (self.item_features, self.user_features, self.pair_features)
-        parts = []
+        reachable: list[tf.Tensor] = []
         for group, columns in zip(self._groups, names, strict=True):
             if group.positions:
                 places = tf.constant([self.feature_names.index(name) for name in columns], tf.int32)
                 whole = len(columns) == len(self.feature_names)
-                parts.append(group.masks(features if whole else tf.gather(features, places, axis=1)))
-        if not parts:  # no tree has a node
-            parts.append(tf.fill([tf.shape(features)[0], self.words], tf.constant(-1, tf.int64)))
-        reachable = parts[0]
-        for part in parts[1:]:
-            reachable = tf.bitwise.bitwise_and(reachable, part)
-        return self._exit_leaves(reachable)
+                masks = group.masks_by_block(features if whole else tf.gather(features, places, axis=1))
+                reachable = _both(reachable, masks) if reachable else masks
+        if not reachable:  # no tree has a node
+            rows = tf.shape(features)[0]
+            reachable = [tf.fill([rows, lanes.words], tf.constant(-1, tf.int64)) for _, lanes in self._blocks]
+        return reachable
 
-    def _exit_leaves(self, reachable: tf.Tensor) -> tf.Tensor:
+    def _summed(self, reachable: Sequence[tf.Tensor], rows: tf.Tensor, features: tf.Tensor | None) -> tf.Tensor:
+        """Raw scores `[rows, classes]`. Up to the sum each block of trees is a chain of its own: two threads do two."""
+        worth = [
+            self._leaf_values.worth(self._exit_leaves(part, start, lanes), start, features)
+            for part, (start, lanes) in zip(reachable, self._blocks, strict=True)
+        ]
+        return self._leaf_values.sums(worth, rows)
+
+    def _exit_leaves(self, reachable: tf.Tensor, start: int, lanes: Lanes) -> tf.Tensor:
         if self._start is not None:
-            reachable = tf.bitwise.bitwise_and(reachable, self._start)
-        return exit_leaves(reachable, self._lanes)
+            word = start * self._lanes.per_tree * self._lanes.bits // 64
+            reachable = tf.bitwise.bitwise_and(reachable, self._start[word : word + lanes.words])
+        return exit_leaves(reachable, lanes)
+
+    def _by_block(self, masks: tf.Tensor) -> list[tf.Tensor]:
+        """Masks `[rows, words]` cut into the words of each block."""
+        return list(tf.split(masks, [lanes.words for _, lanes in self._blocks], axis=1)) if self._blocks else []
 
     def _in_model_order(self, features: tf.Tensor) -> tf.Tensor:
         if self._model_order == list(range(len(self.feature_names))):
@@ -193,6 +215,10 @@ class CompiledForest(tf.Module):
                 f"{what} has shape {features.shape}, expected {len(names)} columns last: {', '.join(names) or 'none'}."
             )
         return tf.ensure_shape(features, [*features.shape[:-1], len(names)])
+
+
+def _both(some: Sequence[tf.Tensor], others: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    return [tf.bitwise.bitwise_and(one, other) for one, other in zip(some, others, strict=True)]
 
 
 def _model_text(booster_or_path: Any) -> tuple[str, str, int]:

@@ -4,7 +4,7 @@ Bit `l` of a tree's mask stands for LightGBM's leaf `l`. Small trees share words
 of 8, 16, 32 or 64 bits, the narrowest that holds its largest tree; past 64 leaves a tree gets several 64-bit lanes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,9 +42,11 @@ class Lanes:
         """How many trees a block of `words` words holds, at least one; a block ends where a word does."""
         return max(words * 64 // self.bits // self.per_tree, 1)
 
-    def of_block(self, trees: int) -> "Lanes":
-        """The same lanes for `trees` trees of the forest."""
-        return Lanes(trees, self.bits, self.per_tree)
+    def blocks(self, words: int) -> Iterator[tuple[int, "Lanes"]]:
+        """Blocks of neighbouring trees of about `words` words: the first tree of each, and its lanes."""
+        width = self.trees_in(words)
+        for start in range(0, self.trees, width):
+            yield start, Lanes(min(width, self.trees - start), self.bits, self.per_tree)
 
     def full(self, rows: int) -> Masks:
         """Masks with every leaf reachable, `[rows, trees, per_tree]`, of the lane's unsigned type."""

@@ -64,19 +64,23 @@ class LeafValues(tf.Module):
         self.linear_features = tf.Variable(features, trainable=False, name="linear_features")
         self.coefficients = tf.Variable(coefficients, trainable=False, name="coefficients")
 
-    def sums(self, leaves: tf.Tensor, features: tf.Tensor | None) -> tf.Tensor:
-        """Leaf numbers int32 `[rows, trees]` to raw scores, float64 `[rows, classes]`.
+    def worth(self, leaves: tf.Tensor, first: int, features: tf.Tensor | None) -> tf.Tensor:
+        """Leaf numbers int32 `[rows, trees]` of the trees from `first` on to their values, float64 `[trees, rows]`.
 
         `features` `[rows, F]`, in the model's order, are read by linear leaves alone.
         """
-        rows = tf.shape(leaves)[0]
-        if not self.iterations:
-            return tf.zeros([rows, self.per_iteration], tf.float64)
-        flat = leaves + self.first_leaf
-        worth = tf.gather(self.values, flat)
+        count = leaves.shape[1]
+        flat = leaves + self.first_leaf[first : first + count]
+        worth = tf.gather(tf.convert_to_tensor(self.values), flat)
         if self.linear and features is not None:
             worth = self._linear(flat, worth, features)
-        by_iteration = tf.reshape(tf.transpose(worth), [self.iterations, self.per_iteration, rows])
+        return tf.transpose(worth)
+
+    def sums(self, worth: Sequence[tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
+        """The `worth` of all trees, in their order, to raw scores, float64 `[rows, classes]`."""
+        if not self.iterations:
+            return tf.zeros([rows, self.per_iteration], tf.float64)
+        by_iteration = tf.reshape(tf.concat(worth, axis=0), [self.iterations, self.per_iteration, rows])
         return tf.transpose(_sum_of_halves(by_iteration, self.iterations))
 
     def _linear(self, flat: tf.Tensor, plain: tf.Tensor, features: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,8 @@ from training.release.trees.leaf_masks import Lanes
 from training.release.trees.mask_block import MaskBlock
 from training.release.trees.model_text import Tree
 
+SEARCHED_AT_ONCE = 8  # features; a search of fewer is not worth a second operation
+
 
 class RankTable(tf.Module):
     """The AND of the masks of all nodes that split on one group of features.
@@ -42,11 +44,9 @@ class RankTable(tf.Module):
         self.nan_rank = tf.Variable((first + sizes - 1)[:, None], trainable=False, name="nan_rank")
 
         used = [columns[position] for position in self.positions]
-        width = lanes.trees_in(mask_block.WIDTH)
         self.blocks = [
-            MaskBlock(block, used, of_feature, lanes.of_block(len(block)), f"block_{start}")
-            for start in range(0, len(trees), width)
-            for block in [trees[start : start + width]]
+            MaskBlock(trees[start : start + part.trees], used, of_feature, part, f"block_{start}")
+            for start, part in lanes.blocks(mask_block.WIDTH)
         ]
         rows = np.zeros((sizes.sum(), len(self.blocks)), np.int32)
         for number, block in enumerate(self.blocks):
@@ -56,12 +56,17 @@ class RankTable(tf.Module):
 
     def masks(self, features: tf.Tensor) -> tf.Tensor:
         """Features `[rows, group]` to the AND of their nodes' masks, int64 `[rows, words]`; all ones without a node."""
-        count = tf.shape(features)[0]
         if not self.positions:
-            return tf.fill([count, self.words], tf.constant(-1, tf.int64))
+            return tf.fill([tf.shape(features)[0], self.words], tf.constant(-1, tf.int64))
+        return tf.concat(self.masks_by_block(features), axis=1)
+
+    def masks_by_block(self, features: tf.Tensor) -> list[tf.Tensor]:
+        """The same in parts, `[rows, words]` for each of `Lanes.blocks`: what follows on each part can run beside the
+        others. At least one feature must be split on."""
+        count = tf.shape(features)[0]
         values = tf.gather(tf.transpose(features), self.positions)
         points = self.points32 if features.dtype == tf.float32 else self.points64
-        rank = tf.raw_ops.LowerBound(sorted_inputs=points, values=values, out_type=tf.int32)
+        rank = _searched(tf.convert_to_tensor(points), values, len(self.positions))
         rank = tf.where(tf.math.is_nan(values), self.nan_rank, self.first_rank + rank)
         by_block = tf.transpose(tf.gather(self.rows, rank), [2, 0, 1])  # [blocks, used, rows]
         by_block = tf.reshape(by_block, [len(self.blocks) * len(self.positions), count])
@@ -73,4 +78,18 @@ class RankTable(tf.Module):
                 made.append(block.masks([next(parts) for _ in block.gathers]))
             else:
                 made.append(tf.fill([count, block.words], tf.constant(-1, tf.int64)))
-        return tf.concat(made, axis=1)
+        return made
+
+
+def _searched(points: tf.Tensor, values: tf.Tensor, features: int) -> tf.Tensor:
+    """`LowerBound` `[features, n]` in two halves: the operation has one thread."""
+    half = features // 2
+    if half < SEARCHED_AT_ONCE:
+        return tf.raw_ops.LowerBound(sorted_inputs=points, values=values, out_type=tf.int32)
+    halves = [
+        tf.raw_ops.LowerBound(sorted_inputs=some, values=asked, out_type=tf.int32)
+        for some, asked in zip(
+            tf.split(points, [half, features - half]), tf.split(values, [half, features - half]), strict=True
+        )
+    ]
+    return tf.concat(halves, axis=0)
