@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.channel import open_channel
 from serving.protocol import predict_pb2, prediction_service_pb2_grpc
 from serving.releases.tfrecords import predict_logs
 from serving.tensors import from_proto
@@ -58,7 +59,7 @@ def replay(address: str, labels: Sequence[str], requests: Sequence[Any], rounds:
     One round more comes first and is not counted: the first request of a shape is slow. Answers are those of the last.
     """
     seen = {label: Replay() for label in labels}
-    with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)]) as channel:
+    with open_channel(address) as channel:
         predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
         for turn in range(rounds + 1):
             for one in seen.values():

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import grpc
 
+from serving.channel import Access, open_channel
 from serving.model_status import ServerUnreachableError, version_states
 from serving.protocol import get_model_metadata_pb2, prediction_service_pb2_grpc
 from serving.releases.labels import ensure_model_config
@@ -53,11 +54,15 @@ def config_flags(home: Home) -> list[str]:
 def model_server(home: Home, address: str | None) -> Iterator[str]:
     """host:port of a model server of this home: the one that answers at `address`, else an embedded one meanwhile.
 
-    Raises TastemakerError when the embedded one does not start.
+    Raises TastemakerError when the embedded one does not start, and where callers are to speak TLS, which it does not.
     """
     if address is not None and answers(address):
         yield address
         return
+    if Access.of(settings_of(home)).ca is not None:
+        raise TastemakerError(
+            f"No model server answers over TLS at {address}; start it first: one for this step alone would be plain."
+        )
     ensure_model_config(home)
     with server_process(config_flags(home), home.root / "logs" / "model_server_of_a_step.log") as server:
         deadline = time.monotonic() + _START_SECONDS
@@ -80,7 +85,7 @@ def wait_until_available(address: str, version: int, seconds: float) -> None:
     """
     began = time.monotonic()
     while True:
-        state = version_states(address, names.MODEL_NAME).get(version, "not seen yet")
+        state = _state(address, version)
         if state == "AVAILABLE":
             return
         waited = time.monotonic() - began
@@ -97,13 +102,20 @@ def wait_until_available(address: str, version: int, seconds: float) -> None:
         time.sleep(_POLL_SECONDS)
 
 
+def _state(address: str, version: int) -> str:
+    try:
+        return version_states(address, names.MODEL_NAME).get(version, "not seen yet")
+    except ServerUnreachableError:
+        return "no answer"  # while it loads, a busy machine may keep it from answering in time
+
+
 def wait_for_label(address: str, label: str, version: int, seconds: float) -> None:
     """Returns when the label means the version to the server. Raises TastemakerError when time is up."""
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = names.MODEL_NAME
     request.model_spec.version_label = label
     deadline = time.monotonic() + seconds
-    with grpc.insecure_channel(address) as channel:
+    with open_channel(address) as channel:
         ask = prediction_service_pb2_grpc.PredictionServiceStub(channel).GetModelMetadata
         while True:
             try:
