@@ -1,7 +1,7 @@
 """What a run may vary: one strict, versioned file. Unknown keys are errors that name the nearest known key."""
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -168,6 +168,13 @@ class Config(_Section):
     probe: ProbeConfig = ProbeConfig()
     canary: CanaryConfig = CanaryConfig()
     releases: ReleasesConfig = ReleasesConfig()
+
+    def until_judged(self) -> dict[str, Any]:
+        """What a release is made of and measured by, as plain values: not what decides afterwards whether it serves.
+
+        So that another bound for a gate needs no other release.
+        """
+        return self.model_dump(exclude={"gates", "release_gate", "probe", "canary", "releases"})
 
 
 def load_config(path: Path) -> Config:

@@ -44,8 +44,6 @@ RANKING = Path(calibration.__file__).parent
 TREES = Path(trees.__file__).parent
 JUDGING = [file for file in Path(__file__).parent.glob("*.py") if file.name != "report.py"]
 
-AFTERWARDS = {"release_gate", "canary", "releases"}  # what the config file says of steps after this one
-
 MAX_REQUESTS = 4_000  # a window's requests are thinned to this many: 5 ms each for the trees
 
 
@@ -72,7 +70,7 @@ def evaluate(home: Home, config: Config, as_of: datetime) -> StepReport:
         "evaluate",
         lambda: _evaluate(home, config, as_of, champion),
         inputs={name: digest_files(paths) for name, paths in inputs.items()}
-        | {"config": digest_values(config.model_dump(exclude=AFTERWARDS)), "as_of": as_of.isoformat()}
+        | {"config": digest_values(config.until_judged()), "as_of": as_of.isoformat()}
         | {"champion": _digest_of(home, champion)},
         outputs=[folder],
         code=[*JUDGING, RANKING, TREES, Path(splits.__file__), *GRAPH_CODE],

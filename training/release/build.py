@@ -66,7 +66,7 @@ def made_of(home: Home, config: Config, as_of: datetime) -> dict[str, str]:
         "items": digest_files([items_file(home, as_of)]),
         "retriever": digest_files([retriever_folder(home, as_of)]),
         "ranker": digest_files([ranker_folder(home, as_of)]),
-        "config": digest_values(config.model_dump()),
+        "config": digest_values(config.until_judged()),
         "as_of": as_of.isoformat(),
     }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from tastemaker.config import Config, load_config
+from tastemaker.config import Config, RankerConfig, ReleaseGateConfig, load_config
 from tastemaker.errors import TastemakerError
 from tastemaker.settings import PROJECT_ROOT
 
@@ -50,3 +50,10 @@ def test_every_key_is_described() -> None:
         if isinstance(model, BaseModel):
             for key, field in type(model).model_fields.items():
                 assert field.description, f"{section}.{key}"
+
+
+def test_another_bound_for_a_gate_needs_no_other_release():
+    plain = Config(version=1)
+    stricter = Config(version=1, release_gate=ReleaseGateConfig(slice_margin=0.01))
+    assert stricter.until_judged() == plain.until_judged()
+    assert Config(version=1, ranker=RankerConfig(leaves=7)).until_judged() != plain.until_judged()
