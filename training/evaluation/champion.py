@@ -10,7 +10,7 @@ Neither is asked about a request that it may have learnt from.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -162,27 +162,25 @@ def contender(
         return Contender(INCOMPARABLE, f"Version {published.version} has no manifest that can be read.", None)
     try:
         learnt_until = microseconds(datetime.fromisoformat(manifest["windows"]["test"]["start"]))
-        items_of = microseconds(datetime.fromisoformat(manifest["item_snapshot"]))
+        since = max(learnt_until, microseconds(datetime.fromisoformat(manifest["item_snapshot"])))
+        _require_later(requests, learnt_until, "it may have learnt from the others")
         try:
-            champion = _replayed(home, published, requests, items, k, learnt_until)
-            return _checked(REPLAYED, "", champion, requests, learnt_until)
+            return Contender(REPLAYED, "", _replayed(home, published, requests, items, k, learnt_until))
         except _CANNOT_ANSWER as problem:
             reason = _told(problem)
-        since = max(learnt_until, items_of)
-        served = ServedChampion(published, universe, since)
-        last = requests.slice(max(0, len(requests) - 1))
-        served.answers(last, items, _no_pairs(), k)  # what cannot answer shows it now, not in the middle of the window
+        _require_later(requests, since, f"it could not be replayed ({reason}), and the items in it are of that moment")
+        champion = ServedChampion(published, universe, since)
+        champion.answers(requests.slice(len(requests) - 1), items, _no_pairs(), k)  # what cannot answer shows it here
         why = f"It was not replayed ({reason}) but asked as it was published, about requests later than its items."
-        return _checked(AS_SERVED, why, served, requests, since)
+        return Contender(AS_SERVED, why, champion)
     except _CANNOT_ANSWER as problem:
         return Contender(INCOMPARABLE, f"The champion cannot answer: {_told(problem)}.", None)
 
 
-def _checked(how: str, why: str, champion: Champion, requests: pa.Table, since: int) -> Contender:
-    if (request_timestamps(requests) >= since).any():
-        return Contender(how, why, champion)
-    moment = np.datetime64(since, "us").astype("datetime64[m]")
-    return Contender(INCOMPARABLE, f"{why} No judged request is as late as {moment} UTC.".strip(), None)
+def _require_later(requests: pa.Table, since: int, why: str) -> None:
+    if not (request_timestamps(requests) >= since).any():
+        moment = datetime.fromtimestamp(since / 1_000_000, UTC)
+        raise TastemakerError(f"no judged request is as late as {moment:%Y-%m-%d %H:%M} UTC; {why}")
 
 
 def _replayed(
@@ -210,13 +208,18 @@ def _require_same_schema(manifest: Mapping[str, Any]) -> None:
     for key, service in (("feature_service", names.RECOMMEND_V1), ("item_service", names.ITEM_V1)):
         then, now = manifest[key], described_service(service)
         if then["schema_hash"] != now["schema_hash"]:
-            changed = ", ".join(sorted(set(then["features"]) ^ set(now["features"]))) or "a type or the order"
+            changed = _some(set(then["features"]) ^ set(now["features"])) or "a type or the order"
             raise TastemakerError(f"the features of {service} have changed since: {changed}")
     if list(manifest["ranker_features"]) != list(FEATURE_NAMES):
-        changed = ", ".join(sorted(set(manifest["ranker_features"]) ^ set(FEATURE_NAMES))) or "their order"
+        changed = _some(set(manifest["ranker_features"]) ^ set(FEATURE_NAMES)) or "their order"
         raise TastemakerError(f"the ranker's features have changed since: {changed}")
     if manifest["signatures"] != described_signatures():
         raise TastemakerError("its signatures are others")
+
+
+def _some(changed: set[str], shown: int = 5) -> str:
+    told = ", ".join(sorted(changed)[:shown])
+    return told if len(changed) <= shown else f"{told} and {len(changed) - shown} more"
 
 
 def _fits(values: np.ndarray, kind: tf.DType) -> bool:
