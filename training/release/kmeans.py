@@ -1,7 +1,7 @@
 """Cells for a million vectors: k-means in two levels, so that a vector meets the centroids near it and not all of them.
 
 First √cells coarse cells, then k-means inside each, then rounds of Lloyd's algorithm in which a vector may move to any
-cell of the coarse cells near its own. For 1M × 64 and 16,000 cells that is 13 s on two busy cores; the cells are as
+cell of the coarse cells near its own. For 1M × 64 and 16,000 cells that is 13 s on two cores; the cells are as
 good as those of plain Lloyd, which takes 63 s for a quarter of them. Lloyd, "Least squares quantization in PCM" (1982).
 """
 
