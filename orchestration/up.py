@@ -88,10 +88,11 @@ def _shop(home: Home) -> dict[str, str]:
 
 def _addresses(settings: Settings, token_place: str) -> str:
     host = settings.model_server.rpartition(":")[0]
+    scheme = "http" if settings.feature_server_tls_cert is None else "https"
     return (
         f"\nAirflow:         http://127.0.0.1:{settings.airflow_port}\n"
         f"Model server:    {settings.model_server} (gRPC), "
         f"http://{host}:{settings.model_server_rest_port}/v1/models/recommender (REST)\n"
-        f"Feature server:  http://{settings.feature_server}, with the header Authorization: Bearer TOKEN; "
+        f"Feature server:  {scheme}://{settings.feature_server}, with the header Authorization: Bearer TOKEN; "
         f"the token is {token_place}\n\nCtrl-C stops them."
     )

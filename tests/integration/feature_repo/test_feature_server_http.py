@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,7 +26,7 @@ from feature_repo.materialize import materialize
 from tastemaker.config import Config
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
-from tastemaker.settings import Settings
+from tastemaker.settings import PROJECT_ROOT, Settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("online_store")]
 
@@ -169,6 +170,14 @@ def test_tls_is_a_setting(shop: Home, tmp_path: Path, certificate: tuple[Path, P
             ask(address, "/health", context=ssl.create_default_context())
         with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
             ask(address.replace("https:", "http:"), "/health")
+
+        # in containers the same two settings, and a health check that speaks TLS
+        service = yaml.safe_load((PROJECT_ROOT / "docker-compose.tls.yml").read_text())["services"]["feature-server"]
+        assert set(service["environment"]) == set(files)
+        kind, program, option, script = service["healthcheck"]["test"]
+        assert (kind, program, "https://127.0.0.1:6566/" in script) == ("CMD", "python", True)
+        asked = script.replace("https://127.0.0.1:6566", address)
+        subprocess.run([sys.executable, option, asked], check=True, timeout=60)
     assert log.read_text().count("401 for POST /get-online-features") == 1
     assert TOKEN not in log.read_text()
 
