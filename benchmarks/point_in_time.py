@@ -1,8 +1,8 @@
 """The point-in-time join beside Feast's own DuckDB store and a bare DuckDB ASOF query, on the same files, in one run.
 
-    make bench-pit                              one JSON line: seconds of every side, and both sides of every ratio,
-                                                for tables of two shapes (SHAPES), which are told apart
-    python benchmarks/point_in_time.py --scale  seconds and peak memory from 1M to 10M labels, a process for each
+    make bench-pit      one JSON line, for tables of two shapes (SHAPES), which are told apart:
+                        compare   seconds of every side, and both sides of every ratio
+                        scale     seconds and peak memory from 1M to 10M labels, a process for each
 
 Wall and CPU seconds (of all threads) are both told: on a busy machine only the second compares.
 All three sides take the same pandas frame of labels and give an Arrow table. The bare query is what one would write by
@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -41,6 +42,7 @@ SHAPES = {
     "daily": {"user": 180, "item": 180, "session": 180},
     "sparse": {"user": 20, "item": 100, "session": 10},
 }
+PARTS = ("compare", "scale")
 ENTITIES = ("user", "item", "session")
 FEATURES = {"score": Float64, "price": Float64, "visits": Int64, "country": String}
 TTL = timedelta(days=60)
@@ -236,7 +238,7 @@ def main() -> None:
     options.add_argument("--feast-runs", type=int, default=1, help="Feast's own store takes minutes each")
     options.add_argument("--seed", type=int, default=20111210)
     options.add_argument("--date", default=None, help="the day, to stand in the result")
-    options.add_argument("--scale", action="store_true")
+    options.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
     options.add_argument("--scale-labels", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
     options.add_argument("--shapes", choices=SHAPES, nargs="+", default=list(SHAPES))
     options.add_argument("--one-scale-point", type=Path, default=None, help=argparse.SUPPRESS)
@@ -244,17 +246,13 @@ def main() -> None:
     if given.one_scale_point is not None:
         print(json.dumps(one_scale_point(given.one_scale_point)))
         return
+    found: dict[str, dict[str, Any]] = {part: {} for part in given.parts}
     with tempfile.TemporaryDirectory(prefix="bench_pit_") as folder:
-        shop = Path(folder)
-        if given.scale:
-            found: dict[str, Any] = {"scale": {}}
-            for shape in given.shapes:
-                found["scale"][shape] = scale(shop, shape, sizes=given.scale_labels, rows=given.rows, seed=given.seed)
-        else:
-            found = {}
-            for shape in given.shapes:
-                found[shape] = compare(
-                    shop / shape,
+        for shape in given.shapes:
+            shop = Path(folder) / shape
+            if "compare" in found:
+                found["compare"][shape] = compare(
+                    shop,
                     shape,
                     labels=given.labels,
                     rows=given.rows,
@@ -262,6 +260,10 @@ def main() -> None:
                     runs=given.runs,
                     feast_runs=given.feast_runs,
                 )
+            if "scale" in found:
+                shop.mkdir(exist_ok=True)
+                found["scale"][shape] = scale(shop, shape, sizes=given.scale_labels, rows=given.rows, seed=given.seed)
+            shutil.rmtree(shop)
     machine = {
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
