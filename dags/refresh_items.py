@@ -11,7 +11,7 @@ with DAG(
     doc_md="""
 ### The models that serve, with the items as of a later moment
 
-`release_refresh` → `gate` → `canary` → `verify` → `promote`
+`release_refresh` → `gate` → `probe` → `canary` → `verify` → `promote`
 
 Takes seconds. Triggered by hand, with `as_of`: `train_and_release` brings fresh items with every release, so this is
 for the days on which it does not run. Where training is weekly, give `train_and_release` its own schedule and this DAG
@@ -40,6 +40,12 @@ for the days on which it does not run. Where training is weekly, give `train_and
         execution_timeout=timedelta(minutes=10),
         doc_md="The models must be those that serve, and most of the items still be there.",
     )
+    probe = StepOperator(
+        task_id="probe",
+        command=["release", "probe", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="The release in a model server of its own must answer as recorded, within bounds of time and memory.",
+    )
     canary = StepOperator(
         task_id="canary",
         command=["release", "canary", "--as-of", AS_OF],
@@ -58,4 +64,4 @@ for the days on which it does not run. Where training is weekly, give `train_and
         execution_timeout=timedelta(minutes=10),
         doc_md="The label `stable` moves: from now on this release answers.",
     )
-    release_refresh >> gate >> canary >> verify >> promote
+    release_refresh >> gate >> probe >> canary >> verify >> promote

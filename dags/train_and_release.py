@@ -12,13 +12,13 @@ with DAG(
     doc_md="""
 ### Fresh features become a release
 
-`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `gate` → `canary` → `verify` →
-`promote`; last, also where one of them refused to go on, `report`.
+`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `gate` → `probe` →
+`canary` → `verify` → `promote`; last, also where one of them refused to go on, `report`.
 
 Scheduled by the asset `features`, whose event carries `as_of`. Training sets come from Feast as of each request's own
-time. `gate` stops a release that is worse than the one that serves. `canary` makes it a version that the model server
-loads beside the stable one, `verify` puts the same requests to both, `promote` moves the label `stable`. The report is
-an HTML page per `as_of`.
+time. `gate` stops a release that is worse than the one that serves, `probe` one that does not answer as recorded.
+`canary` makes it a version that the model server loads beside the stable one, `verify` puts the same requests to both,
+`promote` moves the label `stable`. The report is an HTML page per `as_of`.
 """,
     schedule=[FEATURES],
     start_date=datetime(2010, 1, 1, tzinfo=UTC),
@@ -67,6 +67,12 @@ an HTML page per `as_of`.
         execution_timeout=timedelta(minutes=10),
         doc_md="The rules of the config file, held against those figures; a release that fails one stops here.",
     )
+    probe = StepOperator(
+        task_id="probe",
+        command=["release", "probe", "--as-of", AS_OF],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="The release in a model server of its own must answer as recorded, within bounds of time and memory.",
+    )
     canary = StepOperator(
         task_id="canary",
         command=["release", "canary", "--as-of", AS_OF],
@@ -95,5 +101,5 @@ an HTML page per `as_of`.
     # A run is what its last task is, and `report` is written after a failure too: alone it would call it a success.
     finished = EmptyOperator(task_id="finished", doc_md="Green when the release serves and its page is written.")
     dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> gate
-    gate >> canary >> verify >> promote >> report
+    gate >> probe >> canary >> verify >> promote >> report
     [promote, report] >> finished

@@ -13,7 +13,7 @@ from typing import Any
 
 from serving import golden
 from serving.golden import Asked, ask, golden_requests
-from serving.manifest import MANIFEST, UntrustedError, file_digest, verify_files
+from serving.manifest import UntrustedError, verify_files
 from serving.model_status import ServerUnreachableError, version_states
 from serving.releases.comparison import Rule
 from serving.releases.versions import settings_of
@@ -24,6 +24,7 @@ from tastemaker.config import Config, ProbeConfig
 from tastemaker.errors import GateFailedError
 from tastemaker.home import Home
 from tastemaker.steps import StepReport, digest_values, run_step, write_atomically
+from tastemaker.verdict import candidate_digest, failed_rules
 
 LOAD_SECONDS = 180.0
 _POLL_SECONDS = 0.1
@@ -49,15 +50,14 @@ def probe(home: Home, config: Config, as_of: datetime) -> StepReport:
         told = {
             "format": 1,
             "release": manifest.get("release"),
-            "candidate": file_digest(candidate / MANIFEST),
+            "candidate": candidate_digest(home, as_of),
             "passed": all(rule.passed for rule in rules),
             "rules": [rule.to_json() for rule in rules],
             **facts,
         }
         write_atomically(verdict, json.dumps(told, indent=2, sort_keys=True, allow_nan=False) + "\n")
         if not told["passed"]:
-            broken = " ".join(rule.sentence for rule in rules if not rule.passed)
-            raise GateFailedError(f"The release {manifest.get('release')} may not be served: {broken}")
+            require_probed(home, as_of)
         return facts
 
     return run_step(
@@ -66,7 +66,7 @@ def probe(home: Home, config: Config, as_of: datetime) -> StepReport:
         "probe",
         work,
         inputs={
-            "candidate": file_digest(candidate / MANIFEST),
+            "candidate": candidate_digest(home, as_of),
             "bounds": digest_values(config.probe.model_dump()),
         },
         outputs=[verdict],
@@ -77,6 +77,19 @@ def probe(home: Home, config: Config, as_of: datetime) -> StepReport:
 def verdict_file(home: Home, as_of: datetime) -> Path:
     """Where the probe of one `as_of` leaves its verdict."""
     return home.run(as_of) / "verdicts" / "probe.json"
+
+
+def require_probed(home: Home, as_of: datetime) -> None:
+    """Raises GateFailedError unless the probe has let pass the candidate as it is now."""
+    path = verdict_file(home, as_of)
+    verdict = json.loads(path.read_text()) if path.exists() else {}
+    if verdict.get("candidate") != candidate_digest(home, as_of):
+        raise GateFailedError(
+            f"The candidate {home.candidate(as_of)} was not probed as it is now; run 'tastemaker release probe' for "
+            f"{as_of:%Y-%m-%dT%H:%MZ}."
+        )
+    if not verdict["passed"]:
+        raise GateFailedError(f"The release {verdict['release']} may not be served: {failed_rules(verdict)}")
 
 
 def _probed(home: Home, candidate: Path, bounds: ProbeConfig) -> tuple[list[Rule], dict[str, Any]]:

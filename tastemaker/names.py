@@ -78,6 +78,7 @@ STEPS: Final = (
     "release_build",
     "evaluate",
     "gate",
+    "probe",
     "canary",
     "verify",
     "promote",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.manifest import verify_files
+from serving.probe import require_probed
 from serving.releases.acts import new_act, record
 from serving.releases.history import CANARY_ACT, PUBLISH, acts_of, taken_back
 from serving.releases.labels import CANARY, read_served
@@ -31,7 +32,7 @@ def canary(home: Home, as_of: datetime, server: str | None, seconds: float = WAI
         seconds: how long the load may take.
 
     Raises TastemakerError for a missing or damaged candidate, a full disk, or a server that does not follow;
-    GateFailedError for a candidate that the gate has blocked or not judged, one in quarantine, one that was rolled
+    GateFailedError for a candidate that gate or probe has blocked or not judged, one in quarantine, one that was rolled
     back, and one that the server cannot load, which is put into quarantine.
     """
     manifest = verify_files(home.candidate(as_of))
@@ -42,6 +43,7 @@ def canary(home: Home, as_of: datetime, server: str | None, seconds: float = WAI
 
     def work() -> dict[str, Any]:
         require_passed(home, as_of)
+        require_probed(home, as_of)
         _publish(home.candidate(as_of), home, version, manifest)
         facts = {"version": version, "mebibytes": mebibytes(target)}
         stable = read_served(home).stable

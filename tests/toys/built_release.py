@@ -10,7 +10,9 @@ from pathlib import Path
 from toys.bare_release import bare_model
 
 from serving.manifest import SIGNATURE, file_digest
+from serving.probe import verdict_file
 from tastemaker.home import Home
+from tastemaker.steps import write_atomically
 from tastemaker.verdict import candidate_digest, write_verdict
 
 AS_OF = datetime(2011, 12, 10, 3, 30, tzinfo=UTC)
@@ -35,8 +37,10 @@ def build(home: Home, content: str = "graph", as_of: datetime = AS_OF) -> Path:
 
 
 def let_pass(home: Home, as_of: datetime) -> None:
-    """Writes what the gate writes beside a candidate that it lets pass."""
-    write_verdict(home, as_of, {"passed": True, "candidate": candidate_digest(home, as_of), "rules": []})
+    """Writes what the gate and the probe write of a candidate that they let pass."""
+    verdict = {"passed": True, "candidate": candidate_digest(home, as_of), "rules": []}
+    write_verdict(home, as_of, verdict)
+    write_atomically(verdict_file(home, as_of), json.dumps(verdict))
 
 
 def says(folder: Path, content: str) -> bool:
