@@ -211,6 +211,28 @@ def server_in(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
             server.process.wait()
 
 
+@pytest.fixture(scope="module")
+def start_toy_server(
+    toy_versions: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., RunningServer]]:
+    """Starts servers of version 1, `one`, for a whole test file; whether one answers yet is for the caller to find."""
+    started: list[RunningServer] = []
+
+    def start(*flags: str) -> RunningServer:
+        folder = tmp_path_factory.mktemp("served") / "toy"
+        folder.mkdir()
+        place(toy_versions["one"], folder, 1)
+        started.append(start_server(folder, folder.parent / "server.log", *flags))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.channel.close()
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+
+
 @pytest.fixture(scope="session")
 def toy_server(toy_versions: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server of version 1, `one`, of model `toy`: ours, or the one the environment names."""

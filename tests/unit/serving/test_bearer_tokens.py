@@ -1,4 +1,3 @@
-import os
 from datetime import UTC, datetime
 
 import pytest
@@ -40,7 +39,7 @@ def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path,
     assert tokens.refusal("Bearer newer") is None
     file.write_text("newer tomorrow, perhaps\n")
     assert tokens.refusal("Bearer old") is None
-    os.remove(file)
+    file.unlink()
     assert tokens.refusal("Bearer newer") is None
     assert tokens.refusal("Bearer other") is not None
 
