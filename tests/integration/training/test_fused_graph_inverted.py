@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 from toys import two_tastes as toy
 
+from serving.allowed_ops import require_allowed_ops
+from serving.server.saved_model import SavedModel, SessionOptions
 from training.feature_tensors import query_tensors
 from training.ranking.calibration import Calibration
 from training.ranking.features import PAIR_ONLY
@@ -12,6 +14,8 @@ from training.release import item_index
 from training.release.fused_graph import FusedRecommender
 from training.release.inputs import SIGNATURE_INPUTS
 from training.release.saved_model import write_saved_model
+
+pytestmark = pytest.mark.integration
 
 LENGTH, NEIGHBOURS = toy.CONFIG.features.history_length, toy.CONFIG.features.neighbours
 
@@ -140,8 +144,15 @@ def test_items_that_are_gone_are_not_in_the_index(user):
 def test_saved_and_restored_it_answers_the_same(inverted, user, tmp_path):
     write_saved_model(inverted, tmp_path / "saved")
     restored = tf.saved_model.load(str(tmp_path / "saved"))
+    require_allowed_ops(tmp_path / "saved")
+    served = SavedModel(tmp_path / "saved", SessionOptions())  # as TF-Serving runs it
     for signature, inputs in _asked(user).items():
         expected = getattr(inverted, signature)(inputs)
         found = restored.signatures[signature](**inputs)
-        for name, tensor in expected.items():
+        known = served.signatures[signature]
+        feeds = {known.inputs[name].name: tensor.numpy() for name, tensor in inputs.items()}
+        answered = served.run(feeds, [known.outputs[name].name for name in expected])
+        for (name, tensor), answer in zip(expected.items(), answered, strict=True):
             np.testing.assert_array_equal(found[name].numpy(), tensor.numpy(), err_msg=f"{signature} {name}")
+            np.testing.assert_array_equal(answer, tensor.numpy(), err_msg=f"{signature} {name}")
+    served.close()
