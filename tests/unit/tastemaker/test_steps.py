@@ -63,6 +63,20 @@ def test_whatever_changes_makes_the_result_stale(step: Step, change: str) -> Non
     assert step.runs == 2
 
 
+def test_a_result_stands_only_while_what_it_brought_about_still_holds(home: Home) -> None:
+    label = home.root / "label"  # not an output: others move it, too
+
+    def run() -> StepReport:
+        def work() -> dict[str, int]:
+            return {"label": label.write_text("moved")}
+
+        return run_step(home, AS_OF, "toy", work, inputs={}, outputs=[], holds=lambda: label.read_text() == "moved")
+
+    assert [run().reused, run().reused] == [False, True]
+    label.write_text("moved away")
+    assert [run().reused, run().reused] == [False, True]
+
+
 def test_work_that_fails_leaves_no_report(home: Home) -> None:
     def work() -> dict[str, int]:
         raise ValueError("no")
