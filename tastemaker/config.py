@@ -135,6 +135,10 @@ class ReleaseGateConfig(_Section):
         ge=1,
         description="Users a comparison needs; on fewer a slice is not judged, a release not let through.",
     )
+    baselines: tuple[Literal["popularity", "co-visitation", "ALS", "buy it again"], ...] = Field(
+        default=("popularity", "co-visitation", "ALS", "buy it again"),
+        description="Baselines that a release must not be worse than; a first one only that it beats popularity.",
+    )
     slice_margin: float = Field(
         default=0.05, ge=0, lt=1, description="Share of the champion's NDCG that a slice may lose, beyond chance."
     )

@@ -1,8 +1,8 @@
 """The rules: what a release must be by itself, and what it must not lose against whom it replaces.
 
 A pure function of what `evaluate` found and of `release_gate` in the config file. A difference counts when its paired
-interval lies wholly on the bad side of zero. Where there is no champion, or none that can be compared, popularity takes
-its place in the slices, and the rules about a champion fall away.
+interval lies wholly on the bad side of zero. Where there is no champion, or none that can be compared, nothing can be
+lost: then the release has to be better than popularity, and the other differences are shown without being judged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ def rulings(figures: Mapping[str, Any], config: ReleaseGateConfig) -> list[Rulin
         found.append(_champion(figures, facing))
     found.append(_better(figures))
     found += _metrics(figures, config, facing)
-    found += _slices(figures, config, CHAMPION if facing else POPULARITY)
+    found += _slices(figures, config, facing)
     found += [_calibrated(figures, config), _coverage(figures, config)]
     if facing:
         found.append(_coverage_kept(figures, config))
@@ -114,6 +114,7 @@ def _metrics(figures: Mapping[str, Any], config: ReleaseGateConfig, facing: bool
     """Every figure against everyone who has it; coverage, of which more is not always better, has rules of its own."""
     others = [CHAMPION] if facing else []
     others += [name for name in figures["systems"] if name not in NO_BASELINES]
+    must_not_lose = (POPULARITY, CONSTANT, *((CHAMPION, *config.baselines) if facing else ()))
     for other in (*others, CONSTANT):
         for metric, higher in HIGHER_IS_BETTER.items():
             found = figures["against"].get(other, {}).get(metric)
@@ -126,11 +127,16 @@ def _metrics(figures: Mapping[str, Any], config: ReleaseGateConfig, facing: bool
                 continue
             worse = margin["high"] < 0 if higher else margin["low"] > 0
             told = f"{_compared(metric, found, figures['k'])} against {other}: "
-            told += "worse, and not by chance." if worse else "not worse by more than chance."
-            yield _ruling(NO_METRIC_WORSE, subject, margin, 0.0, not worse, told)
+            told += "worse, and not by chance" if worse else "not worse by more than chance"
+            if other in must_not_lose:
+                yield _ruling(NO_METRIC_WORSE, subject, margin, 0.0, not worse, f"{told}.")
+            else:
+                yield _ruling(NO_METRIC_WORSE, subject, margin, None, True, f"{told}; shown, not judged.")
 
 
-def _slices(figures: Mapping[str, Any], config: ReleaseGateConfig, other: str) -> Iterator[Ruling]:
+def _slices(figures: Mapping[str, Any], config: ReleaseGateConfig, facing: bool) -> Iterator[Ruling]:
+    """Against popularity none is judged: for those who want best-sellers it is the best list there can be."""
+    other = CHAMPION if facing else POPULARITY
     for part in figures["slices"]:
         subject = f"{part['dimension']}: {part['name']}"
         margin, users = part["release_minus"][other], part["users_compared"][other]
@@ -141,6 +147,9 @@ def _slices(figures: Mapping[str, Any], config: ReleaseGateConfig, other: str) -
         bound = -config.slice_margin * part["ndcg"][other]["value"]
         worse = margin["value"] < bound and margin["high"] < 0
         told = f"{subject}: NDCG@{figures['k']} minus that of {other} is {interval_text(margin)}; "
+        if not facing:
+            yield _ruling(NO_SLICE_WORSE, subject, margin, None, True, f"{told}shown, not judged.")
+            continue
         told += (
             f"worse by more than {100 * config.slice_margin:g} % ({bound:+.4f}), and not by chance."
             if worse
