@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-index clean
+.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-index bench-serve clean
 
 help:  ## tell what each target does
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,10 +46,13 @@ bench: $(READY)  ## time the main job and one recommend; result in benchmarks/re
 	$(BIN)/python -m benchmarks.main_job --date $$(date -u +%F)
 
 bench-pit: $(READY)  ## the point-in-time join beside Feast's own store
-	$(BIN)/python benchmarks/point_in_time.py --date $$(date -u +%F)
+	$(BIN)/python -W ignore benchmarks/point_in_time.py --date $$(date -u +%F) | tee benchmarks/results/point_in_time.json
 
 bench-lookup: $(READY)  ## lookups on SQLite and Redis beside Feast's own
 	$(BIN)/python -W ignore benchmarks/lookup.py --date $$(date -u +%F) | tee benchmarks/results/lookup.json
+
+bench-serve: $(READY)  ## what serves beside the obvious way, LightGBM and NumPy; build and load by size
+	$(BIN)/python -W ignore -m benchmarks.serve --date $$(date -u +%F) --out benchmarks/results/serve.json
 
 bench-trees: $(READY)  ## the compiled forest beside LightGBM and a traversal
 	$(BIN)/python -m benchmarks.trees

@@ -3,7 +3,8 @@
     python -m benchmarks.serve_baseline [--home DIR] [--seconds 10] [--clients 1 8] [--k 20]
 
 Every client is a process (threads of one Python would wait for each other's lock, not for the server) that asks for
-users of the home in a seeded order, without pause, one request at a time. Where no model server answers at
+users of the home in a seeded order, without pause, one request at a time; one that the server refuses, being full, it
+puts again after 10 ms, and `failed` counts it. Where no model server answers at
 TASTEMAKER_MODEL_SERVER one is started on this machine for the run, so server and clients share its cores.
 Prints one JSON line.
 """
@@ -20,7 +21,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.synchronize import Barrier
@@ -40,6 +41,8 @@ from tastemaker.settings import Settings
 SEED = 20111210
 WARM_UP_REQUESTS = 50
 START_SECONDS = 300
+# A server that is full refuses at once, and a caller that came back at once would take the cores from those it serves.
+REFUSED_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,10 @@ def _ask(
     failed = 0
     with Recommender(address, timed, deadline_seconds=10) as recommender:
         for user in order[:WARM_UP_REQUESTS]:
-            recommender.recommend(user, k)
+            try:
+                recommender.recommend(user, k)
+            except TastemakerError:
+                time.sleep(REFUSED_SECONDS)
         looked.clear()
         barrier.wait(timeout=START_SECONDS)
         began = time.perf_counter()
@@ -126,6 +132,7 @@ def _ask(
             except TastemakerError:
                 failed += 1
                 del looked[len(total) :]
+                time.sleep(REFUSED_SECONDS)
                 continue
             total.append(time.perf_counter() - now)
         elapsed = time.perf_counter() - began
@@ -142,8 +149,8 @@ def users_of(home: Home) -> list[str]:
 
 
 @contextmanager
-def model_server(home: Home, address: str) -> Iterator[str]:
-    """The address of a server that serves: the one that answers, else one that is started and ended here."""
+def model_server(home: Home, address: str, flags: Sequence[str] = ()) -> Iterator[str]:
+    """The address of a server that serves: the one that answers, else one that is started, with `flags`, and ended."""
     try:
         version_states(address, names.MODEL_NAME)
     except ServerUnreachableError:
@@ -158,7 +165,7 @@ def model_server(home: Home, address: str) -> Iterator[str]:
         "TASTEMAKER_MODEL_SERVER": f"127.0.0.1:{port}",
         "TASTEMAKER_MODEL_SERVER_REST_PORT": str(rest_port),
     }
-    command = [sys.executable, "-c", "from tastemaker.cli import main; main()", "serve"]
+    command = [sys.executable, "-c", "from tastemaker.cli import main; main()", "serve", *flags]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_until_serving(f"127.0.0.1:{port}")

@@ -1,0 +1,182 @@
+"""What serves, measured against what one would do otherwise: `make bench-serve`.
+
+    python -m benchmarks.serve --date 2026-11-22 [--quick] [--out benchmarks/results/serve.json]
+
+Prints one JSON line. In one run, the sides of a ratio taking turns, so that a busy machine weighs on both; the load
+average stands beside. Synthetic, complete data through the project's own code (`synthetic_shop`, `synthetic_release`).
+
+- `trees`: 500 trees × 63 leaves in the graph, against LightGBM and a level-by-level traversal (`benchmarks.trees`).
+- `recommend`: 50,000 items × 64 dimensions, 200 candidates, k = 20. Ours is one feature lookup and one Predict over
+  gRPC to `tastemaker serve`, a process of its own; the obvious way is `benchmarks.obvious_way`.
+- `clients`: requests/s of 1, 4 and 16 client processes on the same cores (`benchmarks.serve_baseline`).
+- `nearest`: top 200 of one query over 50,000 × 64, against NumPy's matmul and argpartition.
+- `releases`: build, load, disk and memory for 4,000, 50,000 and 1,000,000 items.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import psutil
+import tensorflow as tf
+
+from benchmarks import serve_baseline, synthetic_release, synthetic_shop
+from benchmarks.obvious_way import ObviousWay
+from benchmarks.synthetic_shop import AS_OF, CANDIDATES
+from benchmarks.trees import THREADS, fetched
+from benchmarks.trees import measure as in_turns
+from serving.client import Recommender
+from serving.releases.labels import CANARY, STABLE, Served, write_served
+from serving.releases.versions import place
+from tastemaker.home import Home
+from training.release.fused_graph import FusedRecommender
+
+K, ITEMS, VERSION = 20, 50_000, 202603010000_00
+OTHER_SIZES = (4_000, 1_000_000)
+CLIENTS = (1, 4, 16)
+
+
+def one_client(home: Home, address: str, obvious: ObviousWay, requests: int) -> dict[str, Any]:
+    """Both sides for the same users, in turns."""
+    users = np.random.default_rng(synthetic_shop.SEED).choice(synthetic_shop.user_ids(), requests).tolist()
+    with Recommender.of_home(home, address, deadline_seconds=30) as recommender:
+        assert len(recommender.recommend(users[0], K)) == len(obvious.recommend(users[0], K)) == K
+        turns = {side: iter(users * 2) for side in ("obvious", "ours")}
+        spent = in_turns(
+            {
+                "obvious": lambda: obvious.recommend(next(turns["obvious"]), K),
+                "ours": lambda: recommender.recommend(next(turns["ours"]), K),
+            },
+            requests,
+        )
+    told = {side: percentiles(times) for side, times in spent.items()}
+    return {**told, "ours_to_obvious_p50": round(told["ours"]["p50_ms"] / told["obvious"]["p50_ms"], 3)}
+
+
+def nearest_against_numpy(graph: FusedRecommender, rounds: int) -> dict[str, Any]:
+    """Top CANDIDATES of one query over every item."""
+    vectors = graph.snapshot.vectors.numpy()[:-1]
+    query = np.random.default_rng(synthetic_shop.SEED).normal(size=(1, vectors.shape[1])).astype(np.float32)
+    nearest = tf.function(lambda q: graph.index.nearest(q, tf.constant(CANDIDATES))[1], autograph=False)
+
+    def by_numpy() -> Any:
+        products = (query @ vectors.T)[0]
+        return np.argpartition(-products, CANDIDATES)[:CANDIDATES]
+
+    asked = tf.constant(query)
+    assert set(nearest(asked).numpy()[0].tolist()) == set(by_numpy().tolist())
+    spent = in_turns({"numpy": by_numpy, "graph": partial(fetched, nearest, asked)}, rounds)
+    ratio = float(np.median(spent["graph"] / spent["numpy"]))
+    return {**{side: percentiles(times) for side, times in spent.items()}, "graph_to_numpy": round(ratio, 2)}
+
+
+def trees(rounds: int) -> dict[str, Any]:
+    """`benchmarks.trees` in a process of its own, whose threads end with it."""
+    command = [sys.executable, "-m", "benchmarks.trees", "--rounds", str(rounds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def percentiles(milliseconds: Any) -> dict[str, float]:
+    """p50 and p99 of an array of milliseconds."""
+    return {f"p{q}_ms": round(float(np.percentile(milliseconds, q)), 2) for q in (50, 99)}
+
+
+def served(scratch: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one release of ITEMS, and the sizes of others."""
+    home = Home(scratch / "home")
+    home.root.mkdir()
+    ranker, plain = synthetic_release.ranker(ITEMS)
+    ranker.save_model(str(scratch / "ranker.txt"))
+    graph, told = synthetic_release.build(ITEMS, ranker, home.candidate(AS_OF))
+    releases = [{**told, **synthetic_release.loaded(home.candidate(AS_OF), chosen.requests // 4)}]
+    result: dict[str, Any] = {"nearest": nearest_against_numpy(graph, chosen.rounds)}
+    synthetic_shop.fill_feature_store(home, synthetic_shop.items_table(ITEMS), synthetic_shop.users_table(ITEMS))
+    place(home, home.candidate(AS_OF), VERSION)
+    write_served(home, Served({STABLE: VERSION, CANARY: VERSION}))
+    with serve_baseline.model_server(home, chosen.server, chosen.server_flag) as address:
+        obvious = ObviousWay(home, graph, plain, THREADS)
+        result["recommend"] = one_client(home, address, obvious, chosen.requests)
+        users = synthetic_shop.user_ids()
+        runs = [serve_baseline.measure(home, address, users, clients, chosen.seconds, K) for clients in CLIENTS]
+    result["clients"] = [
+        {
+            "clients": run.clients,
+            "answered_per_second": run.requests_per_second,
+            "p50_ms": run.recommend_p50_ms,
+            "p99_ms": run.recommend_p99_ms,
+            "predict_p50_ms": run.predict_p50_ms,
+            "lookup_p50_ms": run.lookup_p50_ms,
+            "refused": run.failed,
+        }
+        for run in runs
+    ]
+    for items in OTHER_SIZES[:1] if chosen.quick else OTHER_SIZES:
+        calls = chosen.requests // 4
+        folder = scratch / f"release_{items}"
+        releases.append(synthetic_release.measured_apart(items, scratch / "ranker.txt", folder, calls))
+    result["releases"] = sorted(releases, key=lambda one: int(one["items"]))
+    return result
+
+
+def main() -> None:
+    """Measures everything and prints one JSON line; the result file is written only at the end."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, no million items: does it run at all?")
+    parser.add_argument(
+        "--server", default="127.0.0.1:1", help="a model server that serves already; else one is started"
+    )
+    parser.add_argument("--server-flag", action="append", default=[], help="of the model server that is started")
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    chosen.requests, chosen.seconds, chosen.rounds = (40, 1.0, 10) if chosen.quick else (300, 5.0, 60)
+    load_before, began = os.getloadavg(), time.monotonic()
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+
+    result: dict[str, Any] = {"trees": trees(chosen.rounds)}
+    with tempfile.TemporaryDirectory(prefix="tastemaker-bench-") as scratch:
+        result |= served(Path(scratch), chosen)
+    told = {
+        "benchmark": "serve",
+        "command": "python -m benchmarks.serve " + " ".join(sys.argv[1:]),
+        "date": chosen.date,
+        "seconds": round(time.monotonic() - began),
+        "machine": {
+            "system": platform.platform(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "load_before": [round(value, 1) for value in load_before],
+            "load_after": [round(value, 1) for value in os.getloadavg()],
+        },
+        "shop": {
+            "seed": synthetic_shop.SEED,
+            "items": ITEMS,
+            "dimensions": synthetic_shop.DIMENSIONS,
+            "users": synthetic_shop.USERS,
+            "candidates": CANDIDATES,
+            "k": K,
+            "forest": [synthetic_shop.TREES, synthetic_shop.LEAVES],
+        },
+        **result,
+    }
+    if chosen.out is not None:
+        chosen.out.write_text(json.dumps(told, indent=1) + "\n")
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
