@@ -35,10 +35,13 @@ from training.ranking.fit import CALIBRATION, MODEL, ranker_folder
 from training.ranking.rows import RankerRows, ranker_rows
 from training.release.build import assembled
 from training.release.fused_graph import FusedRecommender
+from training.release.inputs import SIGNATURE_INPUTS
 from training.release.item_universe import ItemUniverse
 from training.release.manifest import described_service, described_signatures
 from training.release.trees import CompiledForest
 from training.retrieval.fit import retriever_folder
+
+ASKED = (names.SIGNATURE_RECOMMEND, names.SIGNATURE_RANK)
 
 # What a SavedModel of another time may do when it is loaded or asked: none of it keeps a candidate from being judged.
 _CANNOT_ANSWER = (tf.errors.OpError, TastemakerError, OSError, ValueError, TypeError, KeyError, AttributeError)
@@ -89,15 +92,19 @@ class ReplayedChampion:
 class ServedChampion:
     """The published SavedModel, asked through its own signatures about requests later than its items.
 
-    Raises KeyError, OSError or one of TensorFlow's errors when it cannot be loaded.
+    Raises TastemakerError when it needs what nobody has, KeyError, OSError or one of TensorFlow's when it cannot be
+    loaded.
     """
 
     def __init__(self, published: Published, universe: ItemUniverse, since: int) -> None:
         assert published.manifest is not None
+        self._given: dict[str, list[str]] = {}
+        self._defaults: dict[str, dict[str, tf.Tensor]] = {}
+        for name in ASKED:
+            described = published.manifest["signatures"][name]["inputs"]
+            self._given[name], self._defaults[name] = _inputs(name, described)
         self._model = tf.saved_model.load(str(published.folder))  # signatures live as long as it does
-        wanted = (names.SIGNATURE_RECOMMEND, names.SIGNATURE_RANK)
-        self._signatures = {name: self._model.signatures[name] for name in wanted}
-        self._inputs = {name: published.manifest["signatures"][name]["inputs"] for name in wanted}
+        self._signatures = {name: self._model.signatures[name] for name in ASKED}
         self._universe, self._since = universe, since
 
     def answers(self, today: pa.Table, items: pa.Table, rows: RankerRows, k: int) -> ChampionAnswers:
@@ -115,7 +122,7 @@ class ServedChampion:
         return ChampionAnswers(lists, asked, probabilities)
 
     def _lists(self, today: pa.Table, k: int) -> np.ndarray:
-        given = {names.INPUT_K: np.array(k, np.int32)}
+        given = {names.INPUT_K: np.array(k, np.int32), names.INPUT_EXCLUDE_ITEM_IDS: np.array([[""]], object)}
         found = self._ask(names.SIGNATURE_RECOMMEND, today, given)[names.OUTPUT_ITEM_IDS].numpy()
         return item_indices(found, self._universe, k)
 
@@ -133,18 +140,29 @@ class ServedChampion:
         return result
 
     def _ask(self, signature: str, today: pa.Table, given: Mapping[str, np.ndarray]) -> Mapping[str, tf.Tensor]:
-        """What it takes and we have under that name is given; for the rest it has a default."""
         ours = {**query_tensors(today), **given}
-        inputs = {}
-        for name, spec in self._inputs[signature].items():
-            kind = tf.as_dtype(spec["dtype"])
-            if name in ours and np.ndim(ours[name]) == len(spec["shape"]) and _fits(ours[name], kind):
-                inputs[name] = tf.constant(ours[name], kind)
-            elif "default" in spec:
-                inputs[name] = tf.constant(np.array(spec["default"], kind.as_numpy_dtype), kind)
-            else:
-                raise TastemakerError(f"its signature {signature} needs {name}, which nobody has any more")
-        return dict(self._signatures[signature](**inputs))
+        inputs = {
+            name: tf.constant(ours[name], SIGNATURE_INPUTS[signature][name].dtype) for name in self._given[signature]
+        }
+        return dict(self._signatures[signature](**inputs, **self._defaults[signature]))
+
+
+def _inputs(signature: str, described: Mapping[str, Any]) -> tuple[list[str], dict[str, tf.Tensor]]:
+    """Which of a signature's inputs we still have, as they were; the others with the default that the manifest states.
+
+    Raises TastemakerError when an input is neither.
+    """
+    given, defaults = [], {}
+    for name, spec in described.items():
+        ours = SIGNATURE_INPUTS[signature].get(name)
+        kind = tf.as_dtype(spec["dtype"])
+        if ours is not None and ours.dtype == kind and len(ours.shape) == len(spec["shape"]):
+            given.append(name)
+        elif "default" in spec:
+            defaults[name] = tf.constant(np.array(spec["default"], kind.as_numpy_dtype), kind)
+        else:
+            raise TastemakerError(f"its signature {signature} needs {name}, which nobody has any more")
+    return given, defaults
 
 
 def contender(
@@ -220,10 +238,6 @@ def _require_same_schema(manifest: Mapping[str, Any]) -> None:
 def _some(changed: set[str], shown: int = 5) -> str:
     told = ", ".join(sorted(changed)[:shown])
     return told if len(changed) <= shown else f"{told} and {len(changed) - shown} more"
-
-
-def _fits(values: np.ndarray, kind: tf.DType) -> bool:
-    return bool(values.dtype == object) if kind == tf.string else bool(values.dtype == kind.as_numpy_dtype)
 
 
 def _no_pairs() -> RankerRows:
