@@ -1,8 +1,8 @@
 """Features as they are now: one online lookup of a service, with the TTLs kept.
 
 The rows are read by `feature_repo.online_rows`, not by Feast's SDK, from the same store. A value is made when it is
-asked for, or every one by `columns`. 200 users' whole `recommend_v1` on SQLite: 0.9 ms, and 2.1 with every value; the
-SDK takes 27 and 36 (`make bench-lookup`). Nothing is kept from one lookup to the next but the connection.
+asked for, or every one by `columns`. 200 users' whole `recommend_v1` on SQLite: 1 ms, 2 to 3 with every value; the SDK
+takes 27 and 36 (`make bench-lookup`). Nothing is kept from one lookup to the next but the connection.
 """
 
 import os
