@@ -140,7 +140,7 @@ class ReleaseGateConfig(_Section):
         description="Baselines that a release must not be worse than; a first one only that it beats popularity.",
     )
     slice_margin: float = Field(
-        default=0.05, ge=0, lt=1, description="Share of the champion's NDCG that a slice may lose, beyond chance."
+        default=0.1, ge=0, lt=1, description="Share of the champion's NDCG that a slice may lose, beyond chance."
     )
     max_calibration_error: float = Field(
         default=0.25, gt=0, description="Gap between predicted and observed rates, as a share of the mean rate."

@@ -93,7 +93,7 @@ def test_one_slice_worse_is_blocked_and_named(equals):
     [slice_ruling] = [r for r in failed(worse) if r.rule == rules.NO_SLICE_WORSE and r.subject.startswith("customer")]
     assert slice_ruling.subject == "customer: new: nothing known before"
     assert slice_ruling.observed < slice_ruling.bound < 0
-    assert "worse by more than 5 %" in slice_ruling.sentence
+    assert "worse by more than 10 %" in slice_ruling.sentence
     lenient = ReleaseGateConfig(min_users=5, slice_margin=0.99)
     assert rules.NO_SLICE_WORSE not in {ruling.rule for ruling in failed(worse, lenient)}
 
