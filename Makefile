@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-index bench-serve clean
+.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-serve clean
 
 help:  ## tell what each target does
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench-trees: $(READY)  ## the compiled forest beside LightGBM and a traversal
 
 bench-index: $(READY)  ## a million items: the inverted file beside every item asked, NumPy and hnswlib
 	$(BIN)/python -W ignore -m benchmarks.item_index --date $$(date -u +%F) | tee benchmarks/results/item_index.json
+
+bench-reliability: $(READY)  ## the model server in trouble: ten times the load, 200 swaps, a hang
+	$(BIN)/python -W ignore -m benchmarks.reliability --date $$(date -u +%F)
 
 clean:  ## remove the environment and everything runs have made
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -108,6 +108,8 @@ class Recommender:
         self._budget = RetryBudget()
         self._latency = UsualLatency()
         self._last_version = 0
+        self._last_reason = ""
+        self.calls_sent = 0  # second tries too
         self._channel = open_channel(address, access)
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._inputs: tuple[int, dict[str, Any]] | None = None
@@ -171,7 +173,9 @@ class Recommender:
         popular = self._fallback(self._last_version) if self._fallback is not None else None
         if popular is None:
             raise problem
-        log.warning("Popular items of %s instead of a user's own: %s", popular.release, problem)
+        if str(problem) != self._last_reason:  # once, not for every caller of a server that is away for minutes
+            self._last_reason = str(problem)
+            log.warning("Popular items of %s instead of a user's own: %s", popular.release, problem)
         left_out = set(exclude)
         kept = [item for item in popular.item_ids if item not in left_out][:k]
         return [
@@ -190,7 +194,7 @@ class Recommender:
                 raise self._sentence(refused.call) from None
             # A release with other inputs took over between the metadata and this call.
             response = self._call(self._service.Predict, self._request(inputs, given), deadline)
-        self._last_version = response.model_spec.version.value
+        self._last_version, self._last_reason = response.model_spec.version.value, ""
         if self._last_version != (self._inputs or (0,))[0]:
             self._inputs = None
         return response.outputs
@@ -231,8 +235,13 @@ class Recommender:
         began = time.monotonic()
         left = max(0.0, deadline - began)
         self._budget.called()
+
+        def send(seconds: float) -> Any:
+            self.calls_sent += 1
+            return method.future(request, timeout=seconds)
+
         call = hedged(
-            lambda seconds: method.future(request, timeout=seconds),
+            send,
             left,
             self._latency.p95(otherwise=left / 4),
             self._budget.take,

@@ -30,6 +30,9 @@ from serving.tensors import to_proto
 
 CATALOGUE = 5
 
+# The scenarios of benchmarks/reliability are tests too; the folder is no installed package.
+sys.path.append(str(Path(__file__).resolve().parents[3]))
+
 
 def build_toy(folder: Path, name: str) -> Path:
     """A SavedModel whose every answer says `name`: items `<name>-0` … `<name>-4`, the sum of its numbers as score."""

@@ -1,0 +1,1 @@
+"""What the model server does when things go wrong, measured: `python -m benchmarks.reliability`."""

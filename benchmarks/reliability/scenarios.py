@@ -1,0 +1,212 @@
+"""The faults of a server, each injected and measured. Every scenario returns the figures it is to be judged by."""
+
+import shutil
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.reliability.load import Seen, loaded, steady_load
+from benchmarks.reliability.server_process import ServerProcess, server_process
+from benchmarks.reliability.tiny_release import MODEL, VERSIONS_APART, tiny_request, write_tiny
+from serving.channel import Access
+from serving.client import Recommender
+from serving.fallback import PopularItems
+
+ROUNDS = 300  # about as long as one recommend of a real release: 6 to 9 ms
+POPULAR = PopularItems("the last one seen", ("a", "b", "c"))
+
+
+@dataclass(frozen=True)
+class Overload:
+    """Latencies in milliseconds, as callers see them; the first second of the load is the burst, told apart."""
+
+    capacity_per_second: float
+    rest_per_second: float
+    rest_p50_ms: float
+    rest_p99_ms: float
+    load_per_second: float
+    admitted: int
+    refused: int
+    other: int
+    wrong: int
+    admitted_per_second: float
+    admitted_p50_ms: float
+    admitted_p99_ms: float
+    admitted_p99_ms_with_burst: float
+    refused_p99_ms: float
+
+    @property
+    def ratio(self) -> float:
+        """Admitted p99 under load to p99 at rest."""
+        return round(self.admitted_p99_ms / self.rest_p99_ms, 2)
+
+
+def overload(folder: Path, seconds: float, rest_seconds: float = 15.0) -> Overload:
+    """Rest is half of what the server can carry; then ten times that, for so many seconds."""
+    request = tiny_request(ROUNDS)
+    with _tiny_server(folder) as server:
+        loaded(server.address, request, 20, 2)
+        found = _outcome(server, request, 1000, 3)
+        capacity = found.outcomes["OK"] / found.seconds
+        rest = _outcome(server, request, capacity / 2, rest_seconds)
+        seen = _outcome(server, request, capacity * 5, seconds)
+    outcomes = dict(seen.outcomes)
+    settled = min(answer.sent for answer in seen.answers) + 1.0
+    admitted, refused = outcomes.pop("OK", 0), outcomes.pop("RESOURCE_EXHAUSTED", 0)
+    return Overload(
+        capacity_per_second=round(capacity, 1),
+        rest_per_second=round(rest.per_second, 1),
+        rest_p50_ms=round(rest.percentile(50), 1),
+        rest_p99_ms=round(rest.percentile(99), 1),
+        load_per_second=round(seen.per_second, 1),
+        admitted=admitted,
+        refused=refused,
+        other=sum(outcomes.values()),
+        wrong=seen.wrong + rest.wrong,
+        admitted_per_second=round(admitted / seen.seconds, 1),
+        admitted_p50_ms=round(seen.percentile(50, after=settled), 1),
+        admitted_p99_ms=round(seen.percentile(99, after=settled), 1),
+        admitted_p99_ms_with_burst=round(seen.percentile(99), 1),
+        refused_p99_ms=round(seen.percentile(99, "RESOURCE_EXHAUSTED"), 1),
+    )
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """Every swap is a new version loaded and served and the old one gone, under a constant load."""
+
+    swaps: int
+    seconds_a_swap: float
+    requests: int
+    failed: int
+    wrong: int
+    versions_that_answered: int
+    rest_p99_ms: float
+    swapping_p99_ms: float
+
+
+def swaps(folder: Path, count: int, per_second: float = 40.0, rest_seconds: float = 10.0) -> Swaps:
+    """So many versions, one after the other, each served before the next is published."""
+    request = tiny_request(ROUNDS // 3)
+    templates = [write_tiny(folder.parent / "templates", number) for number in range(VERSIONS_APART)]
+    with _tiny_server(folder) as server:
+        loaded(server.address, request, 20, 1)
+        rest = _outcome(server, request, per_second, rest_seconds)
+        began = time.monotonic()
+        with steady_load(server.address, request, per_second, version_output="version") as end:
+            for version in range(2, count + 2):
+                _publish(templates[version % VERSIONS_APART], folder, version)
+                server.wait_for(version)
+                if version > 2:
+                    shutil.rmtree(folder / str(version - 2))
+            took = time.monotonic() - began
+            seen = end()
+    return Swaps(
+        swaps=count,
+        seconds_a_swap=round(took / count, 2),
+        requests=len(seen.answers),
+        failed=len(seen.answers) - seen.outcomes.get("OK", 0),
+        wrong=seen.wrong,
+        versions_that_answered=len({answer.version for answer in seen.answers if answer.code == "OK"}),
+        rest_p99_ms=round(rest.percentile(99), 1),
+        swapping_p99_ms=round(seen.percentile(99), 1),
+    )
+
+
+@dataclass(frozen=True)
+class Hang:
+    """A server that is stopped where it stands while clients ask: what they wait, and what they send."""
+
+    clients: int
+    deadline_seconds: float
+    asked: int
+    degraded: int
+    raised: int
+    slowest_answer_seconds: float
+    median_answer_ms_with_open_circuit: float
+    sent_to_server: int
+    seconds_until_well_again: float
+
+
+def hang(folder: Path, seconds: float, clients: int = 4, deadline_seconds: float = 0.5) -> Hang:
+    """Clients with a fallback ask without pause; the server hangs for so many seconds, then goes on."""
+    sent, took, degraded, raised = [0], [], [0], [0]
+    lock, ended = threading.Lock(), threading.Event()
+
+    with _tiny_server(folder) as server:
+        recommender = Recommender(
+            server.address,
+            lambda _user, _at: {},
+            model=MODEL,
+            deadline_seconds=deadline_seconds,
+            fallback=lambda _version: POPULAR,
+            access=Access(),
+        )
+
+        def ask_on() -> None:
+            while not ended.is_set():
+                began = time.perf_counter()
+                try:
+                    found = recommender.recommend("anybody", k=3)
+                except Exception:
+                    with lock:
+                        raised[0] += 1
+                    raise
+                with lock:
+                    took.append(time.perf_counter() - began)
+                    degraded[0] += bool(found[0].degraded)
+                time.sleep(0.005)
+
+        with recommender:
+            for _ in range(50):
+                assert not recommender.recommend("anybody", k=3)[0].degraded
+            server.freeze()
+            sent[0] = recommender.calls_sent
+            threads = [threading.Thread(target=ask_on) for _ in range(clients)]
+            for thread in threads:
+                thread.start()
+            time.sleep(seconds)
+            ended.set()
+            for thread in threads:
+                thread.join()
+            sent[0] = recommender.calls_sent - sent[0]
+            server.thaw()
+            began = time.monotonic()
+            while recommender.recommend("anybody", k=3)[0].degraded:
+                time.sleep(0.02)
+            well = time.monotonic() - began
+    return Hang(
+        clients=clients,
+        deadline_seconds=deadline_seconds,
+        asked=len(took) + raised[0],
+        degraded=degraded[0],
+        raised=raised[0],
+        slowest_answer_seconds=round(max(took), 3),
+        median_answer_ms_with_open_circuit=round(statistics.median(took) * 1e3, 2),
+        sent_to_server=sent[0],
+        seconds_until_well_again=round(well, 2),
+    )
+
+
+@contextmanager
+def _tiny_server(folder: Path) -> Iterator[ServerProcess]:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "1").exists():
+        write_tiny(folder, 1)
+    with server_process(folder, MODEL, folder.parent / "server.log") as server:
+        server.wait_for(1)
+        yield server
+
+
+def _outcome(server: ServerProcess, request: bytes, per_second: float, seconds: float) -> Seen:
+    return loaded(server.address, request, per_second, seconds, version_output="version")
+
+
+def _publish(template: Path, folder: Path, version: int) -> None:
+    beside = folder / f".{version}.part"
+    shutil.copytree(template, beside)
+    beside.rename(folder / str(version))
