@@ -1,6 +1,7 @@
 """Refreshing the items of a published release: the models stay, the items move, the manifest and the answers say so."""
 
 import json
+import shutil
 from datetime import datetime, timedelta
 
 import duckdb
@@ -11,7 +12,7 @@ from toys import two_tastes as toy
 
 from feature_repo.materialize import materialize
 from serving.manifest import read_manifest
-from serving.releases.labels import Served, write_served
+from serving.releases.labels import Served, read_served, write_served
 from serving.releases.versions import place, version_of
 from tastemaker import names
 from tastemaker.errors import TastemakerError
@@ -127,13 +128,24 @@ def test_a_feature_the_models_do_not_know_is_named(home):
     del manifest["item_service"]["features"]["item_price"]
     manifest["item_service"]["schema_hash"] = "another"
     path.write_text(json.dumps(manifest))
-    for later in (home.models / "recommender").glob("2026030200*/manifest.json"):
-        later.rename(later.with_name("aside.json"))
+    stable = read_served(home)
+    write_served(home, Served({"stable": int(path.parent.name)}))
     try:
         with pytest.raises(TastemakerError, match=r"item_v1 have changed .* \(item_price\)"):
             refresh_release(home, LATER + timedelta(hours=2))
     finally:
         path.write_text(kept)
+        write_served(home, stable)
+
+
+def test_the_models_that_answer_are_refreshed_not_the_newest(home, refreshed):
+    folder = home.models / "recommender" / "20260303000000"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps({"as_of": LATER.isoformat(), "item_snapshot": LATER.isoformat()}))
+    try:
+        assert newest_published(home, LATER + timedelta(days=2))["as_of"] == toy.AS_OF.isoformat()
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_the_items_are_what_the_feature_store_says(home):
