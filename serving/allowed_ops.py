@@ -17,13 +17,14 @@ GRAPH = "saved_model.pb"
 OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
 
 _STRUCTURE = """
-Assert BroadcastArgs Const DisableCopyOnRead EmptyTensorList EnsureShape Identity IdentityN If InvertPermutation
-NoOp PartitionedCall Placeholder PlaceholderWithDefault PreventGradient Size Shape ShapeN Rank
-StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile Case StopGradient While ZerosLike OnesLike
+Assert BroadcastArgs Case Const DisableCopyOnRead EmptyTensorList EnsureShape Identity IdentityN If
+InvertPermutation NoOp OnesLike OptionalFromValue OptionalGetValue OptionalHasValue OptionalNone PartitionedCall
+Placeholder PlaceholderWithDefault PreventGradient Rank Shape ShapeN Size StatefulPartitionedCall StatelessCase
+StatelessIf StatelessWhile StopGradient While ZerosLike
 """
 _VARIABLES_AND_TABLES = """
-AssignVariableOp HashTableV2 LookupTableFindV2 LookupTableImportV2 LookupTableSizeV2 ReadVariableOp ResourceGather
-ResourceGatherNd VarHandleOp VarIsInitializedOp VariableShape
+AssignAddVariableOp AssignSubVariableOp AssignVariableOp HashTableV2 LookupTableFindV2 LookupTableImportV2
+LookupTableSizeV2 ReadVariableOp ResourceGather ResourceGatherNd VarHandleOp VarIsInitializedOp VariableShape
 """
 _SHAPING = """
 BatchToSpaceND BroadcastTo ConcatOffset ConcatV2 DepthToSpace Diag DiagPart ExpandDims Fill Gather GatherNd GatherV2
@@ -47,6 +48,11 @@ _NETWORKS = """
 AvgPool BiasAdd BiasAddV1 Conv2D Conv3D DepthwiseConv2dNative Elu FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
 InTopKV2 LeakyRelu LogSoftmax MaxPool MaxPoolV2 NthElement Relu Relu6 Selu Softmax Softplus Softsign TopK TopKV2
 ApproxTopK
+"""
+# Keras saves with a recurrent layer how it would be trained, and how it would run on a GPU.
+_GRADIENTS = """
+BiasAddGrad BroadcastGradientArgs CudnnRNNBackpropV3 CudnnRNNV3 EluGrad LeakyReluGrad Relu6Grad ReluGrad RsqrtGrad
+SeluGrad SigmoidGrad SoftplusGrad SqrtGrad StridedSliceGrad TanhGrad
 """
 _SEGMENTS_AND_RAGGED = """
 RaggedBincount RaggedCross RaggedGather RaggedRange RaggedTensorFromVariant RaggedTensorToSparse
@@ -72,7 +78,15 @@ UnicodeScript UnicodeTranscode UnsortedSegmentJoin
 """
 COMPUTING = frozenset(
     (
-        _STRUCTURE + _VARIABLES_AND_TABLES + _SHAPING + _NUMBERS + _NETWORKS + _SEGMENTS_AND_RAGGED + _LISTS + _TEXT
+        _STRUCTURE
+        + _VARIABLES_AND_TABLES
+        + _SHAPING
+        + _NUMBERS
+        + _NETWORKS
+        + _GRADIENTS
+        + _SEGMENTS_AND_RAGGED
+        + _LISTS
+        + _TEXT
     ).split()
 )
 # Every SavedModel bears the functions that have written and will read its variables. The loader calls the second one;

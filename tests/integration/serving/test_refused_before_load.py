@@ -107,6 +107,35 @@ def test_what_tensorflow_saves_of_a_sound_model_passes(sound: Path, tmp_path: Pa
     load_version("toy", folder, flags(tmp_path)).close()
 
 
+def test_the_layers_that_encoders_are_made_of_pass(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+
+    class Encoder(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.items = layers.Embedding(50, 8, mask_zero=True)
+            self.attention, self.norm = layers.MultiHeadAttention(2, 4), layers.LayerNormalization()
+            self.inner = [
+                layers.GRU(8, return_sequences=True),
+                layers.Conv1D(8, 3, padding="causal", activation="gelu"),
+            ]
+            self.outer = layers.Bidirectional(layers.LSTM(4))
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64, "history")])
+        def encode(self, history: Any) -> Any:
+            vectors = self.items(history)
+            vectors = self.norm(vectors + self.attention(vectors, vectors, use_causal_mask=True))
+            for layer in self.inner:
+                vectors = layer(vectors)
+            return {"query": self.outer(vectors, mask=self.items.compute_mask(history))}
+
+    encoder = Encoder()
+    tf.saved_model.save(encoder, str(tmp_path / "1"), signatures={"encode": encoder.encode})
+    require_allowed_ops(tmp_path / "1")
+
+
 @pytest.mark.usefixtures("never_loaded")
 def test_a_flipped_byte_in_each_file_in_turn_is_refused(sound: Path, tmp_path: Path) -> None:
     folder, how = copy_of(sound, tmp_path), flags(tmp_path)
