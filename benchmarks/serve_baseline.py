@@ -3,8 +3,8 @@
     python -m benchmarks.serve_baseline [--home DIR] [--seconds 10] [--clients 1 8] [--k 20]
 
 Every client is a process (threads of one Python would wait for each other's lock, not for the server) that asks for
-users of the home in a seeded order, without pause, one request at a time; one that the server refuses, being full, it
-puts again after 10 ms, and `failed` counts it. Where no model server answers at
+users of the home in a seeded order, without pause, one request at a time; where the server is full and refuses
+one, `failed` counts it and the client asks again after 10 ms. Where no model server answers at
 TASTEMAKER_MODEL_SERVER one is started on this machine for the run, so server and clients share its cores.
 Prints one JSON line.
 """

@@ -1,12 +1,13 @@
 """Releases of any size, made by the project's own code: what they take to build, to load, on disk and in memory.
 
-    python -m benchmarks.synthetic_release ITEMS FOLDER
+    python -m benchmarks.synthetic_release ITEMS RANKER FOLDER
 
 Prints one JSON line. A process of its own for each size: peaks of memory do not add up.
 """
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -17,7 +18,6 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import lightgbm as lgb
-import psutil
 
 from benchmarks import synthetic_shop
 from tastemaker import names
@@ -25,7 +25,6 @@ from training.ranking.features import FEATURE_NAMES
 from training.release.build import write_release
 from training.release.fused_graph import FusedRecommender
 
-MIB = 2**20
 # What the model server does with a version, in a process that has nothing else: seconds until it is loaded and until
 # the first answer, and what both add to the process.
 LOAD = """
@@ -114,4 +113,4 @@ def measured_apart(items: int, booster: Path, folder: Path, calls: int) -> dict[
 
 if __name__ == "__main__":
     told = build(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))[1]
-    print(json.dumps({**told, "build_peak_mib": round(psutil.Process().memory_info().rss / MIB)}))
+    print(json.dumps({**told, "build_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}))
