@@ -46,8 +46,9 @@ def table(results: dict[str, Any]) -> str:
         ),
     ]
     lines = ["| fault | circumstances | found |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
-    lines += ["", f"{results['date']}, {results['cpus']} CPUs ({results['machine']}), load average before "]
-    lines[-1] += f"{results['load_average_before']}. Caller and server share the CPUs."
+    machine = f"{results['date']}, {results['cpus']} CPUs ({results['machine']})"
+    shared = "Under ten times the load server and callers have half of the CPUs each; in the others they share them."
+    lines += ["", f"{machine}, load average before {results['load_average_before']}. {shared}"]
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """The faults of a server, each injected and measured. Every scenario returns the figures it is to be judged by."""
 
+import os
 import shutil
 import statistics
 import threading
@@ -46,9 +47,13 @@ class Overload:
 
 
 def overload(folder: Path, seconds: float, rest_seconds: float = 15.0) -> Overload:
-    """Rest is half of what the server can carry; then ten times that, for so many seconds."""
+    """Rest is half of what the server can carry; then ten times that, for so many seconds.
+
+    Server and callers have half of the CPUs each.
+    """
     request = tiny_request(ROUNDS)
-    with _tiny_server(folder) as server:
+    with _apart(), _tiny_server(folder) as server:
+        _callers_side()
         loaded(server.address, request, 20, 2)
         found = _outcome(server, request, 1000, 3)
         capacity = found.outcomes["OK"] / found.seconds
@@ -89,7 +94,7 @@ class Swaps:
     swapping_p99_ms: float
 
 
-def swaps(folder: Path, count: int, per_second: float = 40.0, rest_seconds: float = 10.0) -> Swaps:
+def swaps(folder: Path, count: int, per_second: float = 100.0, rest_seconds: float = 10.0) -> Swaps:
     """So many versions, one after the other, each served before the next is published."""
     request = tiny_request(ROUNDS // 3)
     templates = [write_tiny(folder.parent / "templates", number) for number in range(VERSIONS_APART)]
@@ -100,6 +105,7 @@ def swaps(folder: Path, count: int, per_second: float = 40.0, rest_seconds: floa
         with steady_load(server.address, request, per_second, version_output="version") as end:
             for version in range(2, count + 2):
                 _publish(templates[version % VERSIONS_APART], folder, version)
+                server.look_now(folder)
                 server.wait_for(version)
                 if version > 2:
                     shutil.rmtree(folder / str(version - 2))
@@ -190,6 +196,23 @@ def hang(folder: Path, seconds: float, clients: int = 4, deadline_seconds: float
         sent_to_server=sent[0],
         seconds_until_well_again=round(well, 2),
     )
+
+
+_CPUS = sorted(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """What starts inside has the first half of the CPUs, and the callers the other: they stand for other machines."""
+    try:
+        os.sched_setaffinity(0, _CPUS[: max(1, len(_CPUS) // 2)])
+        yield
+    finally:
+        os.sched_setaffinity(0, _CPUS)
+
+
+def _callers_side() -> None:
+    os.sched_setaffinity(0, _CPUS[len(_CPUS) // 2 :])
 
 
 @contextmanager

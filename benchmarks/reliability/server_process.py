@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.channel import open_channel
 from serving.model_status import ServerUnreachableError, version_states
+from serving.protocol import model_management_pb2, model_service_pb2_grpc
 
 START_SECONDS = 120.0
 
@@ -37,6 +39,15 @@ class ServerProcess:
                 pass  # it is still starting
             time.sleep(0.05)
         raise TimeoutError(f"version {version} is not {state}:\n{self.log.read_text()[-3000:]}")
+
+    def look_now(self, folder: Path) -> None:
+        """Has it look at its folder at once, by a reload of the same config, rather than at the next second."""
+        request = model_management_pb2.ReloadConfigRequest()
+        request.config.model_config_list.config.add(
+            name=self.model, base_path=str(folder.absolute()), model_platform="tensorflow"
+        )
+        with open_channel(self.address) as channel:
+            model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=60)
 
     def freeze(self) -> None:
         """Stops it where it stands (SIGSTOP): its port is open and it never answers."""
