@@ -29,7 +29,7 @@ CONFIG = Config(
 )
 LAST = FIRST_DAY + DAYS * DAY
 TABLES = ["user_activity", "item_activity", "user_history"]
-COUNTED = ["assert_user_activity_counts_only_earlier_events", "assert_item_activity_counts_only_earlier_events"]
+COUNTED = ["user_activity_counts_only_earlier_events", "item_activity_counts_only_earlier_events"]
 TOLD = "assert_history_holds_what_was_known"
 
 ACTIVITIES = ["user_activity", "item_activity"]

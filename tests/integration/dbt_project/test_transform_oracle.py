@@ -119,7 +119,7 @@ def test_dbt_unit_tests_pass(built: Home) -> None:
         (
             "update user_activity set user_interactions_1d = user_interactions_1d + 1, "
             "user_interactions_90d = user_interactions_90d + 1 where event_timestamp = timestamp '{stamp}'",
-            "assert_user_activity_counts_only_earlier_events",
+            "user_activity_counts_only_earlier_events",
         ),
         (
             "update user_history set history_timestamps = [epoch_us(event_timestamp)] || history_timestamps[2:] "

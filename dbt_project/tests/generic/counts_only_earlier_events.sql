@@ -1,0 +1,50 @@
+{#
+  A row counts the positive events of its user, or its item, of the day and of the 90 days before its stamp that were
+  known at its created_timestamp: counted again from the events, for the versions of the last 30 days. An event inside
+  its own feature is one too many here.
+#}
+{% test counts_only_earlier_events(model, entity) %}
+{% set key = entity ~ '_id' %}
+with
+
+activity as (
+
+    select * from {{ model }}
+    where created_timestamp <= {{ as_of() }} and created_timestamp > {{ as_of() }} - interval 30 day
+
+),
+
+days as (
+
+    select {{ key }}, happened_on, enters_on, count(*) as events
+    from {{ ref('int_known_events') }}
+    where is_positive and {{ key }} is not null
+    group by {{ key }}, happened_on, enters_on
+
+),
+
+counted as (
+
+    select
+        activity.{{ key }},
+        activity.event_timestamp,
+        activity.created_timestamp,
+        any_value(activity.{{ entity }}_interactions_1d) as interactions_1d,
+        any_value(activity.{{ entity }}_interactions_90d) as interactions_90d,
+        coalesce(sum(days.events) filter (
+            where days.happened_on >= {{ add_days(day_of('activity.event_timestamp'), -1) }}
+        ), 0) as counted_1d,
+        coalesce(sum(days.events), 0) as counted_90d
+    from activity
+    left join days
+        on activity.{{ key }} = days.{{ key }}
+        and days.happened_on < {{ day_of('activity.event_timestamp') }}
+        and days.happened_on >= {{ add_days(day_of('activity.event_timestamp'), -90) }}
+        and days.enters_on <= {{ day_of('activity.created_timestamp') }}
+    group by activity.{{ key }}, activity.event_timestamp, activity.created_timestamp
+
+)
+
+select * from counted
+where interactions_1d <> counted_1d or interactions_90d <> counted_90d
+{% endtest %}
