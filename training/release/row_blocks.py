@@ -19,7 +19,7 @@ def in_row_blocks(
 
     Args:
         function: from tensors `[r, …]` to tensors `[r, …]`; a row's result must not depend on the other rows. It is
-            traced twice: for a batch that fits at once, and for one block of many.
+            traced and saved once, for a batch that fits at once and for one block of many.
         inputs: `[B, …]` each, B at least 1.
         rows: int32 scalar, at least 1.
         outputs: the name and dtype of each of the function's results; all have two dimensions or more.
@@ -30,6 +30,7 @@ def in_row_blocks(
     """
     batch = tf.shape(next(iter(inputs.values())))[0]
     rows = tf.convert_to_tensor(rows)
+    function = tf.function(function, autograph=False)
 
     def at_once() -> Tensors:
         # most requests: a loop would carry every captured tensor around, 500 of a request's 1,800 operations
