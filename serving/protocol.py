@@ -66,5 +66,6 @@ with _bare_packages():
     example_pb2: Any = importlib.import_module("tensorflow.core.example.example_pb2")
     tensor_pb2: Any = importlib.import_module("tensorflow.core.framework.tensor_pb2")
     types_pb2: Any = importlib.import_module("tensorflow.core.framework.types_pb2")
+    config_pb2: Any = importlib.import_module("tensorflow.core.protobuf.config_pb2")
     meta_graph_pb2: Any = importlib.import_module("tensorflow.core.protobuf.meta_graph_pb2")
     saved_model_pb2: Any = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2")

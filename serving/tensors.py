@@ -44,6 +44,14 @@ def numpy_dtype(dtype: int) -> np.dtype[Any]:
         raise TensorError(f"tensors of type {types_pb2.DataType.Name(dtype)} are not supported") from None
 
 
+def dtype_number(dtype: np.dtype[Any]) -> int:
+    """The `DataType` number of a NumPy type. Raises TensorError for a type that has none here."""
+    number = types_pb2.DT_STRING if dtype.kind in "SUO" else _DTYPES.get(dtype)
+    if number is None:
+        raise TensorError(f"arrays of type {dtype} are not supported")
+    return int(number)
+
+
 def dtype_name(dtype: int) -> str:
     """TensorFlow's word for a `DataType` number.
 
@@ -83,9 +91,7 @@ def from_proto(proto: Any) -> NDArray[Any]:
 
 def into_proto(array: NDArray[Any], proto: Any) -> None:
     """Writes an array into a TensorProto, values in the field of their type; strings are bytes or str."""
-    number = types_pb2.DT_STRING if array.dtype.kind in "SUO" else _DTYPES.get(array.dtype)
-    if number is None:
-        raise TensorError(f"arrays of type {array.dtype} are not supported")
+    number = dtype_number(array.dtype)
     proto.dtype = number
     for size in array.shape:
         proto.tensor_shape.dim.add().size = size

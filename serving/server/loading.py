@@ -1,17 +1,16 @@
 """From a version's folder to a model that may serve: trusted, loaded, warmed up."""
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
-from serving.allowed_ops import require_allowed_ops
-from serving.manifest import MANIFEST, UntrustedError, verify_files
-from serving.release_keys import read_public_keys
+from serving.manifest import MANIFEST
+from serving.server.check_release import ALLOW_UNSIGNED, REFUSALS
 from serving.server.flags import Flags
 from serving.server.saved_model import SavedModel, SessionOptions
 from serving.server.status import Code, ServingError
 from serving.server.warmup import warm_up
-from serving.trust import Trust
-from tastemaker.errors import TastemakerError
 
 log = logging.getLogger("tastemaker.serving")
 
@@ -37,14 +36,18 @@ def load_version(name: str, folder: Path, flags: Flags) -> SavedModel:
 
 
 def _require_trusted(folder: Path, flags: Flags) -> None:
-    try:
-        if flags.release_public_key_file:
-            keys = read_public_keys(Path(flags.release_public_key_file))
-            Trust(keys, flags.allow_unsigned_releases).require(folder)
-        elif (folder / MANIFEST).is_file():
-            verify_files(folder)
-            require_allowed_ops(folder)
-    except UntrustedError as problem:
-        raise ServingError(Code.FAILED_PRECONDITION, str(problem)) from problem
-    except TastemakerError as problem:
-        raise ServingError(Code.DATA_LOSS, str(problem)) from problem
+    command = [sys.executable, "-m", "serving.server.check_release", str(folder)]
+    if flags.release_public_key_file:
+        command.append(flags.release_public_key_file)
+        if flags.allow_unsigned_releases:
+            command.append(ALLOW_UNSIGNED)
+    elif not (folder / MANIFEST).is_file():
+        return
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    if done.returncode in REFUSALS:
+        raise ServingError(REFUSALS[done.returncode], done.stdout.strip())
+    raise ServingError(
+        Code.INTERNAL, f"Checking {folder} ended with exit code {done.returncode}: {done.stderr.strip()[-500:]}"
+    )

@@ -40,8 +40,8 @@ HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 # Threads besides those that run or wait: they refuse, and answer what runs no model.
 _SPARE_THREADS = 4
 
-# How long a thread of Python may keep the others waiting. Loading is Python for seconds; at the default of 5 ms every
-# request that meets it waits a multiple of that.
+# How long a thread of Python may keep the others waiting. Of a load little is Python; at the default of 5 ms a request
+# that meets it would wait a multiple of that.
 _SWITCH_SECONDS = 0.0005
 
 
@@ -109,7 +109,7 @@ class Server:
         log.info("Ready: gRPC %s:%d, REST %s", self._flags.bind_address, self._flags.port, self._flags.rest_api_port)
 
     def _load(self, name: str, folder: Path) -> Any:
-        # Imported with the first load, in the background: TensorFlow takes 3 to 8 s, a taken port is told in 1.
+        # Imported with the first load, in the background: TensorFlow's library is 1.1 GB, a taken port is told in 1 s.
         from serving.server.loading import load_version
 
         return load_version(name, folder, self._flags)

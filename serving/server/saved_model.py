@@ -1,31 +1,38 @@
-"""One SavedModel in memory, run the way TF-Serving runs it: a TensorFlow session and one callable per signature.
+"""One SavedModel in memory, loaded and run by TensorFlow's C++ loader and session, the ones that TF-Serving has.
 
-The session path was chosen by measurement (toy recommender, 3,700 items, 2 cores): 86 µs a call where the eager
-`ConcreteFunction` takes 240 µs. `inter_op_parallelism=-1` (operations run in the caller's thread) makes the toy faster,
-53 µs, and the real release slower, 12 ms where it takes 9 (both on a busy machine), so it is not the default.
+The Python package of TensorFlow is not imported: its loader would keep every request waiting (see `tensorflow_c`).
+`inter_op_parallelism=-1` (operations run in the caller's thread) makes a toy faster, 53 µs a call where it takes 86,
+and the real release slower, 12 ms where it takes 9 (both on a busy machine), so it is not the default.
 """
 
-import os
+import ctypes
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.core.protobuf import config_pb2
 
+from serving.protocol import config_pb2, meta_graph_pb2
 from serving.server.status import Code, ServingError, not_found
+from serving.server.tensorflow_c import (
+    Output,
+    array_of,
+    checked_status,
+    new_tensor,
+    operation_output,
+    pointers,
+    quick,
+    slow,
+)
+from serving.tensors import TensorError
 
-tf.get_logger().setLevel("ERROR")
+# TensorFlow keeps a pruned graph for each set of inputs and outputs that was asked for, as long as the session lives. A
+# signature has a handful of output filters in practice; past this many the set is asked for by an attacker.
+_MAX_WAYS = 256
 
-# A signature has a handful of output filters in practice; past this many the set is asked for by an attacker.
-_MAX_CALLABLES = 256
+_INITIALIZER = "__saved_model_init_op"  # TF2's, dressed as a signature
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,16 @@ class SessionOptions:
     tags: tuple[str, ...] = ("serve",)
 
 
+@dataclass(frozen=True)
+class _Way:
+    """One way through the graph: the names of tensors that go in and come out, sorted, and where they are."""
+
+    feeds: tuple[str, ...]
+    fetches: tuple[str, ...]
+    inputs: Any
+    outputs: Any
+
+
 class SavedModel:
     """A loaded SavedModel. `signatures` maps names to SignatureDefs, as `GetModelMetadata` shows them."""
 
@@ -44,66 +61,123 @@ class SavedModel:
         """Loads the model; raises ServingError with TensorFlow's code and message where that fails."""
         if not (folder / "saved_model.pb").is_file() and not (folder / "saved_model.pbtxt").is_file():
             raise not_found(f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {folder}")
-        config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=options.intra_op_parallelism,
-            inter_op_parallelism_threads=options.inter_op_parallelism,
-        )
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=config)
-        self._callables: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
-        self._building = threading.Lock()
+        self._ways: dict[tuple[tuple[str, ...], tuple[str, ...]], _Way] = {}
+        self._finding = threading.Lock()
+        self._session: Any = None
+        self._graph = quick().TF_NewGraph()
+        meta_graph = quick().TF_NewBuffer()
         try:
-            with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, list(options.tags), str(folder))
-        except Exception as problem:
-            self._session.close()
-            raise _serving_error(problem) from problem
-        self.signatures: dict[str, Any] = {
-            name: signature
-            for name, signature in meta_graph.signature_def.items()
-            if name != "__saved_model_init_op"  # TF2's initializer, dressed as a signature
-        }
+            self._session = _load(folder, options, self._graph, meta_graph)
+            self.signatures: dict[str, Any] = _signatures(meta_graph.contents)
+        except Exception:
+            self.close()
+            raise
+        finally:
+            quick().TF_DeleteBuffer(meta_graph)
 
     def run(self, feeds: Mapping[str, NDArray[Any]], fetches: Sequence[str]) -> list[NDArray[Any]]:
         """Runs the graph: tensor name → array in, arrays of `fetches` out. Raises ServingError."""
-        key = (tuple(sorted(feeds)), tuple(fetches))
-        call = self._callables.get(key)
+        way = self._way(tuple(sorted(feeds)), tuple(sorted(set(fetches))))
+        found = pointers([None] * len(way.fetches))
+        given: list[Any] = []
         try:
-            if call is None:
-                call = self._build(key)
-            return [_array(value) for value in call(*(feeds[name] for name in key[0]))]
-        except Exception as problem:
-            raise _serving_error(problem) from problem
+            for name in way.feeds:
+                given.append(new_tensor(feeds[name]))
+            with checked_status() as status:
+                slow().TF_SessionRun(
+                    self._session,
+                    None,
+                    way.inputs,
+                    pointers(given),
+                    len(given),
+                    way.outputs,
+                    found,
+                    len(found),
+                    None,
+                    0,
+                    None,
+                    status,
+                )
+            places = {name: place for place, name in enumerate(way.fetches)}
+            return [array_of(found[places[name]]) for name in fetches]
+        except TensorError as problem:
+            raise ServingError(Code.INTERNAL, f"{type(problem).__name__}: {problem}") from problem
+        finally:
+            for tensor in [*given, *filter(None, found)]:
+                quick().TF_DeleteTensor(tensor)
 
     def close(self) -> None:
         """Frees the model's memory; nothing may run any more."""
-        self._callables.clear()
-        self._session.close()
+        session, self._session = self._session, None
+        graph, self._graph = self._graph, None
+        if session is not None:
+            for end in (slow().TF_CloseSession, slow().TF_DeleteSession):
+                with checked_status() as status:
+                    end(session, status)
+        if graph is not None:
+            slow().TF_DeleteGraph(graph)
 
-    def _build(self, key: tuple[tuple[str, ...], tuple[str, ...]]) -> Any:
-        with self._building:
-            if key in self._callables:
-                return self._callables[key]
-            if len(self._callables) >= _MAX_CALLABLES:
-                self._callables.clear()
-            options = config_pb2.CallableOptions(feed=key[0], fetch=key[1])
-            # The public Session.make_callable goes through Session.run when it is fed: 145 µs instead of 53.
-            call = self._session._make_callable_from_options(options)
-            self._callables[key] = call
-            return call
+    def _way(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> _Way:
+        way = self._ways.get((feeds, fetches))
+        if way is not None:
+            return way
+        with self._finding:
+            if self._graph is None:
+                raise ServingError(Code.UNAVAILABLE, "The model was unloaded")
+            if len(self._ways) >= _MAX_WAYS:
+                for known in self._ways.values():
+                    if known.feeds == feeds and set(fetches) <= set(known.fetches):
+                        return known
+                raise ServingError(Code.RESOURCE_EXHAUSTED, f"More than {_MAX_WAYS} sets of outputs were asked for")
+            inputs = [operation_output(self._graph, name) for name in feeds]
+            outputs = [operation_output(self._graph, name) for name in fetches]
+            way = _Way(feeds, fetches, (Output * len(inputs))(*inputs), (Output * len(outputs))(*outputs))
+            self._ways[feeds, fetches] = way
+            return way
 
 
-def _array(value: Any) -> NDArray[Any]:
-    if isinstance(value, np.ndarray):
-        return value
-    return np.array(value, dtype=object if isinstance(value, bytes) else None)  # scalars come as Python's own
+def _load(folder: Path, options: SessionOptions, graph: Any, meta_graph: Any) -> Any:
+    """The TF_Session."""
+    config = config_pb2.ConfigProto(
+        intra_op_parallelism_threads=options.intra_op_parallelism,
+        inter_op_parallelism_threads=options.inter_op_parallelism,
+    ).SerializeToString()
+    tags = (ctypes.c_char_p * len(options.tags))(*(tag.encode() for tag in options.tags))
+    chosen = quick().TF_NewSessionOptions()
+    try:
+        with checked_status() as status:
+            quick().TF_SetConfig(chosen, config, len(config), status)
+        with checked_status() as status:
+            return slow().TF_LoadSessionFromSavedModel(
+                chosen, None, bytes(folder), tags, len(tags), graph, meta_graph, status
+            )
+    finally:
+        quick().TF_DeleteSessionOptions(chosen)
 
 
-def _serving_error(problem: Exception) -> ServingError:
-    if isinstance(problem, ServingError):
-        return problem
-    if isinstance(problem, tf.errors.OpError):
-        return ServingError(Code(problem.error_code), str(problem.message))
-    if isinstance(problem, OSError):
-        return not_found(str(problem))
-    return ServingError(Code.INTERNAL, f"{type(problem).__name__}: {problem}")
+def _signatures(meta_graph: Any) -> dict[str, Any]:
+    """The SignatureDefs of a serialized MetaGraphDef, without its megabytes of graph: those take 30 ms to parse.
+
+    Every field of a MetaGraphDef is a length-delimited one.
+    """
+    data = memoryview((ctypes.c_ubyte * meta_graph.length).from_address(meta_graph.data)).cast("B")
+    kept, at = b"", 0
+    while at < len(data):
+        key, size_at = _varint(data, at)
+        size, start = _varint(data, size_at)
+        if key >> 3 == meta_graph_pb2.MetaGraphDef.SIGNATURE_DEF_FIELD_NUMBER:
+            kept += data[at : start + size]
+        at = start + size
+    found = meta_graph_pb2.MetaGraphDef.FromString(kept).signature_def
+    return {name: signature for name, signature in found.items() if name != _INITIALIZER}
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """The number that begins at a position, and where it ends (protobuf's base 128, lowest first)."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at

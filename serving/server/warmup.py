@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
+from google.protobuf.message import DecodeError
 
-from serving.protocol import prediction_log_pb2
+from serving.releases.tfrecords import prediction_logs
 from serving.server import examples
 from serving.server.predict import predict
 from serving.server.saved_model import SavedModel
 from serving.server.status import Code, ServingError, invalid_argument
+from tastemaker.errors import TastemakerError
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
@@ -40,13 +41,12 @@ def warm_up(model: SavedModel, folder: Path, iterations: int = 1) -> int:
 
 def _records(path: Path) -> Iterator[Any]:
     try:
-        for raw in tf.compat.v1.io.tf_record_iterator(str(path)):
-            yield prediction_log_pb2.PredictionLog.FromString(raw)
-    except tf.errors.DataLossError as problem:
+        yield from prediction_logs(path)
+    except TastemakerError as problem:
         raise ServingError(
-            Code.DATA_LOSS, f"{problem.message}. Please verify your warmup data is in TFRecord format."
+            Code.DATA_LOSS, f"{problem}. Please verify your warmup data is in TFRecord format."
         ) from problem
-    except ValueError as problem:
+    except DecodeError as problem:
         raise invalid_argument(f"Failed to parse warmup record: {problem} from {path}") from problem
 
 

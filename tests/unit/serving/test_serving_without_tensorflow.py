@@ -1,4 +1,4 @@
-"""A client must not pay seconds of TensorFlow import for a message; a later import must find the real thing."""
+"""A client and the server must not pay seconds of TensorFlow's import; a later one must find the real thing."""
 
 import subprocess
 import sys
@@ -7,11 +7,17 @@ CODE = """
 import sys
 import serving.client
 assert "tensorflow" not in sys.modules, "the client imported TensorFlow"
+import numpy as np
+import serving.server.loading
+from serving.server.tensorflow_c import array_of, new_tensor
+kept = new_tensor(np.array([b"made before the import"]))
+assert "tensorflow" not in sys.modules, "the server imported TensorFlow"
 from serving.protocol import tensor_pb2
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2 as theirs
 assert theirs.TensorProto is tensor_pb2.TensorProto
 assert tf.make_ndarray(tf.make_tensor_proto([1.0])).tolist() == [1.0]
+assert array_of(kept).tolist() == [b"made before the import"]
 """
 
 
