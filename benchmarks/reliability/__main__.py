@@ -31,7 +31,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of ten times the load")
     parser.add_argument("--swaps", type=int, default=200)
     parser.add_argument("--hang", type=float, default=20.0, help="seconds that the server hangs")
-    parser.add_argument("--only", choices=["overload", "swaps", "hang"], help="one scenario; nothing is written")
+    parser.add_argument("--release", type=Path, help="the folder of a release, to swap copies of it, too")
+    parser.add_argument(
+        "--only", choices=["overload", "swaps", "hang", "release_swaps"], help="one scenario; nothing is written"
+    )
     parser.add_argument("--date", default=date.today().isoformat())
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -41,6 +44,8 @@ def main() -> None:
             "swaps": lambda: scenarios.swaps(root / "swaps" / "tiny", chosen.swaps),
             "hang": lambda: scenarios.hang(root / "hang" / "tiny", chosen.hang),
         }
+        if chosen.release is not None:
+            runs["release_swaps"] = lambda: scenarios.release_swaps(chosen.release, root / "release" / "served")
         results: dict[str, Any] = {
             "benchmark": "reliability",
             "date": chosen.date,

@@ -45,6 +45,17 @@ def table(results: dict[str, Any]) -> str:
             f"{hang['sent_to_server']} calls sent; well {hang['seconds_until_well_again']} s after it went on",
         ),
     ]
+    if "release_swaps" in results:
+        real = results["release_swaps"]
+        rows.append(
+            (
+                f"{real['swaps']} swaps of a real release of {real['megabytes']:.0f} MB",
+                f"{real['per_second']:.0f} requests/s, {real['requests']} while swapping; p99 at rest "
+                f"{real['rest_p99_ms']} ms",
+                f"{real['failed']} failed; p99 {real['swapping_p99_ms']} ms, "
+                f"{real['swapping_p99_ms'] / real['rest_p99_ms']:.2f} × rest, max {real['swapping_max_ms']} ms",
+            )
+        )
     lines = ["| fault | circumstances | found |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
     machine = f"{results['date']}, {results['cpus']} CPUs ({results['machine']})"
     shared = "Under ten times the load server and callers have half of the CPUs each; in the others they share them."

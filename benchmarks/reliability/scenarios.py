@@ -16,6 +16,8 @@ from benchmarks.reliability.tiny_release import MODEL, VERSIONS_APART, tiny_requ
 from serving.channel import Access
 from serving.client import Recommender
 from serving.fallback import PopularItems
+from serving.releases.tfrecords import predict_logs
+from serving.server.warmup import WARMUP_FILE
 
 ROUNDS = 300  # about as long as one recommend of a real release: 6 to 9 ms
 # Without a pause there would be ten swaps a second, and what is measured is a server that does nothing but load.
@@ -123,6 +125,61 @@ def swaps(folder: Path, count: int, per_second: float = 40.0, rest_seconds: floa
         versions_that_answered=len({answer.version for answer in seen.answers if answer.code == "OK"}),
         rest_p99_ms=round(rest.percentile(99), 1),
         swapping_p99_ms=round(seen.percentile(99), 1),
+    )
+
+
+@dataclass(frozen=True)
+class ReleaseSwaps:
+    """A real release is loaded beside the one that serves, and warmed up; latencies in milliseconds."""
+
+    swaps: int
+    megabytes: float
+    per_second: float
+    requests: int
+    failed: int
+    rest_p99_ms: float
+    swapping_p99_ms: float
+    swapping_max_ms: float
+
+
+def release_swaps(release: Path, folder: Path, count: int = 3, per_second: float = 30.0) -> ReleaseSwaps:
+    """Copies of a release, one after the other, each served before the next is published.
+
+    The request is the first `recommend` that the release was warmed up with. Requests count as swapping from the
+    moment a version is published until the one before is gone.
+    """
+    logs = predict_logs(release / WARMUP_FILE)
+    asked = next(log.request for log in logs if log.request.model_spec.signature_name == "recommend")
+    asked.model_spec.name = MODEL
+    asked.ClearField("output_filter")
+    request = asked.SerializeToString()
+    folder.mkdir(parents=True)
+    _publish(release, folder, 1)
+    spans = []
+    with server_process(folder, MODEL, folder.parent / "server.log") as server:
+        server.wait_for(1)
+        loaded(server.address, request, 20, 2)
+        rest = loaded(server.address, request, per_second, 10)
+        with steady_load(server.address, request, per_second) as end:
+            time.sleep(2)
+            for version in range(2, count + 2):
+                began = time.time()
+                _publish(release, folder, version)
+                server.wait_for(version)
+                server.wait_for(version - 1, "END")
+                spans.append((began, time.time()))
+                time.sleep(1)
+            seen = end()
+    swapping = Seen([a for a in seen.answers if any(began <= a.sent <= ended for began, ended in spans)], seen.seconds)
+    return ReleaseSwaps(
+        swaps=count,
+        megabytes=round(sum(path.stat().st_size for path in release.rglob("*") if path.is_file()) / 1e6, 1),
+        per_second=per_second,
+        requests=len(swapping.answers),
+        failed=len(seen.answers) - seen.outcomes.get("OK", 0),
+        rest_p99_ms=round(rest.percentile(99), 1),
+        swapping_p99_ms=round(swapping.percentile(99), 1),
+        swapping_max_ms=round(swapping.percentile(100), 1),
     )
 
 

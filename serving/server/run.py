@@ -1,6 +1,7 @@
 """The server's life: take the ports, load, answer, drain, end."""
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -43,6 +44,11 @@ _SPARE_THREADS = 4
 # How long a thread of Python may keep the others waiting. Of a load little is Python; at the default of 5 ms a request
 # that meets it would wait a multiple of that.
 _SWITCH_SECONDS = 0.0005
+
+# By how much the thread that loads is nicer than the others, once there is something to serve. Not before: the first
+# load makes the threads that TensorFlow answers with, and they inherit it. p99 while a real release of 17 MB is loaded
+# under 30 requests a second on 2 CPUs: 20 ms, without it 33.
+_LOADING_NICE = 5
 
 
 class Server:
@@ -112,7 +118,10 @@ class Server:
         # Imported with the first load, in the background: TensorFlow's library is 1.1 GB, a taken port is told in 1 s.
         from serving.server.loading import load_version
 
-        return load_version(name, folder, self._flags)
+        model = load_version(name, folder, self._flags)
+        nice = min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + _LOADING_NICE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+        return model
 
     def _grpc_server(self) -> grpc.Server:
         flags = self._flags
