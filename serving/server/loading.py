@@ -1,6 +1,7 @@
 """From a version's folder to a model that may serve: trusted, loaded, warmed up."""
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,14 +37,21 @@ def load_version(name: str, folder: Path, flags: Flags) -> SavedModel:
 
 
 def _require_trusted(folder: Path, flags: Flags) -> None:
-    command = [sys.executable, "-m", "serving.server.check_release", str(folder)]
+    command = [sys.executable, "-P", "-m", "serving.server.check_release", str(folder)]
     if flags.release_public_key_file:
         command.append(flags.release_public_key_file)
         if flags.allow_unsigned_releases:
             command.append(ALLOW_UNSIGNED)
     elif not (folder / MANIFEST).is_file():
         return
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # what checks is the code that is here
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode == 0:
         return
     if done.returncode in REFUSALS:

@@ -110,6 +110,7 @@ class SavedModel:
         """Frees the model's memory; nothing may run any more."""
         session, self._session = self._session, None
         graph, self._graph = self._graph, None
+        self._ways.clear()
         if session is not None:
             for end in (slow().TF_CloseSession, slow().TF_DeleteSession):
                 with checked_status() as status:

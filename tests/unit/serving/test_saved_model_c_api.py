@@ -92,7 +92,7 @@ def test_a_model_runs_and_its_signatures_are_told(echo):
     model.close()
     assert not tensorflow_c._held
     with pytest.raises(ServingError, match="unloaded"):
-        model.run({"text:0": TEXTS}, ["same:0"])
+        model.run({"text:0": TEXTS}, ["same:0", "capitals:0"])
 
 
 def test_what_tensorflow_refuses_comes_with_its_code_and_words(echo):
