@@ -46,8 +46,7 @@ _SPARE_THREADS = 4
 _SWITCH_SECONDS = 0.0005
 
 # By how much the thread that loads is nicer than the others, once there is something to serve. Not before: the first
-# load makes the threads that TensorFlow answers with, and they inherit it. p99 while a real release of 17 MB is loaded
-# under 30 requests a second on 2 CPUs: 20 ms, without it 33.
+# load makes the threads that TensorFlow answers with, and they inherit it. Figures: benchmarks/reliability.md.
 _LOADING_NICE = 5
 
 

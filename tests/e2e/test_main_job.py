@@ -19,7 +19,7 @@ import pytest
 from e2e.small_shop import TASTEMAKER, demo, environment, free_ports
 
 from ingest.simulated_shop import simulate
-from orchestration.airflow_api import AirflowApi
+from orchestration.airflow_api import AirflowApi, TaskState
 from orchestration.airflow_local import airflow_service
 from orchestration.demo import shop_environment
 from orchestration.servers import model_server_service, served_versions
@@ -110,6 +110,17 @@ def airflow(shop: Shop) -> Iterator[AirflowApi]:
         yield AirflowApi(f"http://127.0.0.1:{shop.settings.airflow_port}")
     finally:
         service.stop()
+
+
+def ended(airflow: AirflowApi, dag_id: str, as_of: datetime, how: str) -> dict[str, TaskState]:
+    """The tasks of a run that is started for `as_of` and ends so."""
+    run_id = airflow.trigger(dag_id, as_of.isoformat())
+    deadline = time.monotonic() + 300
+    while (state := airflow.run(dag_id, run_id)["state"]) not in ("success", "failed"):
+        assert time.monotonic() < deadline, state
+        time.sleep(1)
+    assert state == how
+    return {task.task_id: task for task in airflow.tasks(dag_id, run_id)}
 
 
 def test_a_newcomer_is_shown_answers_quality_seconds_and_pages(shop: Shop) -> None:
@@ -212,13 +223,7 @@ def test_a_bad_day_stops_at_the_gate_with_the_online_store_unchanged(shop: Shop,
     pq.write_table(prices.cast(events.schema), shop.folder / "events" / "bad_day.parquet")
     online, releases = digest_files([shop.home.feast]), digest_files([shop.home.models])
 
-    run_id = airflow.trigger(FEATURES_DAG, bad.isoformat())
-    deadline = time.monotonic() + 300
-    while (state := airflow.run(FEATURES_DAG, run_id)["state"]) not in ("success", "failed"):
-        assert time.monotonic() < deadline, state
-        time.sleep(1)
-
-    tasks = {task.task_id: task for task in airflow.tasks(FEATURES_DAG, run_id)}
+    tasks = ended(airflow, FEATURES_DAG, bad, "failed")
     assert tasks["check_landing"].state == "failed"
     assert "day.amount" in airflow.last_log_line(tasks["check_landing"])
     assert tasks["check_landing"].try_number == 1
@@ -227,6 +232,23 @@ def test_a_bad_day_stops_at_the_gate_with_the_online_store_unchanged(shop: Shop,
     }
     assert digest_files([shop.home.feast]) == online
     assert digest_files([shop.home.models]) == releases
+
+
+def test_a_release_that_the_gate_refuses_leaves_a_red_run_and_its_page(shop: Shop, airflow: AirflowApi) -> None:
+    config = shop.folder.parent / "tastemaker.yaml"
+    config.write_text(CONFIG + "release_gate: {max_calibration_error: 0.000001}\n")
+    served = shop.home.model_config.read_bytes()
+    try:
+        tasks = ended(airflow, RELEASE_DAG, shop.as_of, "failed")
+    finally:
+        config.write_text(CONFIG)
+    states = {name: task.state for name, task in tasks.items()}
+    assert states["evaluate"] == states["report"] == "success"
+    assert states["gate"] == "failed" and tasks["gate"].try_number == 1
+    assert "is blocked" in airflow.last_log_line(tasks["gate"])
+    assert {states[name] for name in ("probe", "canary", "verify", "promote", "finished")} == {"upstream_failed"}
+    assert shop.home.model_config.read_bytes() == served
+    assert '<span class="failed">No</span>: ' in shop.home.report(shop.as_of).read_text()
 
 
 def test_up_tells_addresses_that_answer_and_ctrl_c_stops_all_of_it(shop: Shop, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
-"""SIGKILL at every moment at which an act changes the disk; then the act again: same bytes, no duplicate, none lost."""
+"""A kill, or a full disk, wherever an act changes the disk; then the act again: same bytes, no duplicate, none lost."""
 
+import errno
 import os
 import shutil
 import signal
@@ -37,6 +38,10 @@ LATER = AS_OF + timedelta(days=1)
 SECOND = FIRST + 1_00_00_00
 # What makes a file or a name last. A kill in the place of one of them leaves all before it and nothing after.
 CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
+# What a full disk refuses; bytes that find no room are told of at their sync at the latest.
+CALLS_FOR_ROOM = ("fsync", "mkdir")
+Fault = Callable[[Callable[[], Any], int], bool]
+FULL = 28  # how a child ends that the full disk has stopped
 
 
 @pytest.fixture(autouse=True)
@@ -61,43 +66,75 @@ def release(home: Home, as_of: Any = LATER) -> None:
     promote(home, as_of, None)
 
 
-def killed(act: Callable[[], Any], nth: int) -> bool:
-    """Runs an act in a process that kills itself at the nth call; returns whether it came to that."""
+def in_child(act: Callable[[], Any], calls: tuple[str, ...], before: Callable[[int], None]) -> int:
+    """Runs an act in a process where `before` is told the number of each call; returns how the process ended."""
     child = os.fork()
     if child == 0:
         count = 0
 
-        def killing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def telling(real: Callable[..., Any]) -> Callable[..., Any]:
             def call(*arguments: Any, **named: Any) -> Any:
                 nonlocal count
                 count += 1
-                if count == nth:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                before(count)
                 return real(*arguments, **named)
 
             return call
 
-        for name in CALLS:
-            setattr(os, name, killing(getattr(os, name)))
+        for name in calls:
+            setattr(os, name, telling(getattr(os, name)))
         try:
             act()
-        except BaseException:
+        except BaseException as problem:
+            cause = problem.__cause__ or problem
+            if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+                os._exit(FULL)
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
+    return os.waitstatus_to_exitcode(status)
 
 
-def at_every_kill(shop: Home, act: Callable[[Home], Any]) -> Iterator[Home]:
-    """A fresh copy of the shop for each call of the act: the act killed there. Afterwards, how many there were."""
+def killed(act: Callable[[], Any], nth: int) -> bool:
+    """Runs an act in a process that kills itself at the nth call; returns whether it came to that."""
+
+    def kill(count: int) -> None:
+        if count == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    ended = in_child(act, CALLS, kill)
+    assert ended in (0, -signal.SIGKILL)
+    return ended != 0
+
+
+def filled(act: Callable[[], Any], nth: int) -> bool:
+    """Runs an act in a process whose disk is full from the nth call for room on; returns whether it came to that."""
+
+    def refuse(count: int) -> None:
+        if count >= nth:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    ended = in_child(act, CALLS_FOR_ROOM, refuse)
+    assert ended in (0, FULL)
+    return ended != 0
+
+
+@pytest.fixture(params=[killed, filled])
+def fault(request: pytest.FixtureRequest) -> Fault:
+    """What happens to an act at its nth call; returns whether the act was long enough for that."""
+    fault: Fault = request.param
+    return fault
+
+
+def at_every_call(shop: Home, act: Callable[[Home], Any], fault: Fault) -> Iterator[Home]:
+    """A fresh copy of the shop for each call of the act, after the act has met the fault there."""
     for nth in range(1, 200):
-        home = Home(shop.root.with_name(f"killed{nth}"))
+        home = Home(shop.root.with_name(f"{fault.__name__}{nth}"))
         shutil.copytree(shop.root, home.root)
         home.model_config.write_text(home.model_config.read_text().replace(str(shop.models), str(home.models)))
-        if not killed(lambda here=home: act(here), nth):
-            assert nth > 5, "the act changed nothing, so nothing was tested"
+        if not fault(lambda here=home: act(here), nth):
+            assert nth > 3, "the act changed nothing, so nothing was tested"
             return
         yield home
         shutil.rmtree(home.root)
@@ -121,8 +158,8 @@ def acts(home: Home) -> "Counter[tuple[str, int]]":
     return Counter((act["act"], act["version"]) for act in journal.read(home))
 
 
-def test_publishing(shop: Home) -> None:
-    for home in at_every_kill(shop, release):
+def test_publishing(shop: Home, fault: Fault) -> None:
+    for home in at_every_call(shop, release, fault):
         everything_is_whole(home)
         assert read_served(home).stable in (FIRST, SECOND)
         release(home)
@@ -177,9 +214,9 @@ def test_a_promotion_and_a_rollback_at_once_leave_what_one_of_them_wanted(shop: 
     assert Counter(act["act"] for act in journal.read(shop))["rollback"] == 1
 
 
-def test_rollback(shop: Home) -> None:
+def test_rollback(shop: Home, fault: Fault) -> None:
     release(shop)
-    for home in at_every_kill(shop, lambda here: roll_back(here, None)):
+    for home in at_every_call(shop, lambda here: roll_back(here, None), fault):
         everything_is_whole(home)
         assert read_served(home).stable in (FIRST, SECOND)
         done = roll_back(home, None)
@@ -188,10 +225,10 @@ def test_rollback(shop: Home) -> None:
         assert acts(home)["rollback", FIRST] == 1
 
 
-def test_quarantine_and_lift(shop: Home) -> None:
+def test_quarantine_and_lift(shop: Home, fault: Fault) -> None:
     canary(shop, LATER, None)
     away = Path("quarantine") / str(SECOND)
-    for home in at_every_kill(shop, lambda here: put_away(here, SECOND, "worse")):
+    for home in at_every_call(shop, lambda here: put_away(here, SECOND, "worse"), fault):
         if SECOND in read_served(home).labels.values():
             everything_is_whole(home)
         put_away(home, SECOND, "worse")
@@ -200,7 +237,7 @@ def test_quarantine_and_lift(shop: Home) -> None:
         assert read_served(home).labels == {"canary": FIRST, "stable": FIRST}
         assert acts(home)["quarantine", SECOND] == 1
     put_away(shop, SECOND, "worse")
-    for home in at_every_kill(shop, lambda here: lift(here, SECOND)):
+    for home in at_every_call(shop, lambda here: lift(here, SECOND), fault):
         everything_is_whole(home)
         if (home.quarantined_releases / f"{SECOND}.json").exists():
             lift(home, SECOND)
@@ -210,12 +247,12 @@ def test_quarantine_and_lift(shop: Home) -> None:
         assert list(home.quarantined_releases.iterdir()) == []
 
 
-def test_prune(shop: Home) -> None:
+def test_prune(shop: Home, fault: Fault) -> None:
     release(shop)
     for day in (2, 3, 4):
         build(shop, str(day), AS_OF + timedelta(days=day))
         release(shop, AS_OF + timedelta(days=day))
-    for home in at_every_kill(shop, lambda here: prune(here, keep=1)):
+    for home in at_every_call(shop, lambda here: prune(here, keep=1), fault):
         everything_is_whole(home)
         prune(home, keep=1)
         assert published_versions(home) == [FIRST + 4_00_00_00, FIRST + 3_00_00_00]

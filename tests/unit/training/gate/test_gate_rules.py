@@ -43,15 +43,15 @@ def equals() -> Answers:
     return equal_champion(replace(made, pairs=replace(made.pairs, probabilities=probabilities)))
 
 
-def worsened(made: Answers, chosen: Callable[[int], bool], places: int = 1) -> Answers:
-    """The release without its first hits in the chosen requests: an item that nobody took stands there instead."""
-    lists = made.lists[RELEASE].copy()
+def worsened(made: Answers, chosen: Callable[[int], bool], places: int = 1, system: str = RELEASE) -> Answers:
+    """A system without its first hits in the chosen requests: an item that nobody took stands there instead."""
+    lists = made.lists[system].copy()
     for request, line in enumerate(lists):
         taken = set(made.relevant[made.owner == request].tolist())
         if chosen(request):
             hits = [place for place, item in enumerate(line) if item in taken][:places]
             line[hits] = [item for item in range(made.universe.unknown) if item not in {*taken, *line}][: len(hits)]
-    return replace(made, lists={**made.lists, RELEASE: lists})
+    return replace(made, lists={**made.lists, system: lists})
 
 
 def failed(made: Answers | dict[str, Any], config: ReleaseGateConfig = GATE) -> list[Ruling]:
@@ -96,6 +96,17 @@ def test_one_slice_worse_is_blocked_and_named(equals):
     assert "worse by more than 10 %" in slice_ruling.sentence
     lenient = ReleaseGateConfig(min_users=5, slice_margin=0.99)
     assert rules.NO_SLICE_WORSE not in {ruling.rule for ruling in failed(worse, lenient)}
+
+
+def test_one_slice_worse_is_blocked_though_the_whole_is_better(equals):
+    [new] = [part for part in slices_of(equals) if part.name == "new: nothing known before"]
+    paid_for = worsened(equals, lambda request: not new.requests[request], system=CHAMPION)
+    worse = worsened(paid_for, lambda request: bool(new.requests[request]))
+    [whole] = [r for r in rulings(figures_of(worse), GATE) if r.subject == "NDCG@5 against champion"]
+    assert whole.passed and whole.observed > 0.1
+    told = failed(worse)
+    assert {ruling.rule for ruling in told} == {rules.NO_SLICE_WORSE}
+    assert "customer: new: nothing known before" in {ruling.subject for ruling in told}
 
 
 def test_too_few_users_decide_nothing_about_a_slice_but_let_no_release_through(equals):
