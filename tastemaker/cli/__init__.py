@@ -1,5 +1,6 @@
 """The command line: `tastemaker <step> --as-of …`. Every step of the DAGs is a command here."""
 
+import errno
 import gc
 import os
 import sys
@@ -64,10 +65,20 @@ def root() -> None:
 
 
 def main() -> None:
-    """Runs the command line; a TastemakerError becomes one sentence on stderr and its exit code."""
+    """Runs the command line; a TastemakerError, or a full disk, becomes one sentence on stderr and an exit code."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     try:
         app()
     except TastemakerError as problem:
         print(f"tastemaker: {problem}", file=sys.stderr)
         sys.exit(problem.exit_code)
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" at {problem.filename}" if problem.filename else ""
+        print(
+            f"tastemaker: The disk is full{where}; free some space and run the same command again. What was half "
+            "written does not count.",
+            file=sys.stderr,
+        )
+        sys.exit(1)

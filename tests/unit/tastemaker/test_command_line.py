@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, tables, JSON, sentences instead of tracebacks."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from tastemaker import cli
 from tastemaker.errors import TastemakerError
 from tastemaker.moments import parse_as_of
 from tastemaker.settings import Settings
@@ -73,3 +75,25 @@ def test_settings_survive_the_way_into_another_process(tmp_path: Path, monkeypat
     for name, value in given.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings() == given
+
+
+def test_a_full_disk_is_a_sentence_wherever_it_is_met(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "models/journal.jsonl")
+
+    monkeypatch.setattr(cli, "app", write)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("tastemaker: The disk is full at models/journal.jsonl; free some space")
+
+
+def test_another_error_of_the_system_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(cli, "app", write)
+    with pytest.raises(OSError, match="Input/output"):
+        cli.main()
