@@ -66,15 +66,16 @@ class NewestWinsSqliteOnlineStore(SqliteOnlineStore):
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
         """The kept connection, opened anew when the file is another one: SQLite would go on reading a removed file."""
         path = Path(self._get_db_path(config))
-        if self._conn is not None and (not path.exists() or path.stat().st_ino != self._inode):
+        if self._conn is not None:
+            if path.exists() and path.stat().st_ino == self._inode:
+                return self._conn
             self._conn.close()
             self._conn = None
-        opened = self._conn is None
         connection: sqlite3.Connection = super()._get_conn(config)
-        if opened:
-            connection.execute(f"pragma page_size = {PAGE_BYTES}")
-            connection.execute(f"pragma cache_size = -{CACHE_KIB}")
+        # before the first word to it, which fails on a damaged file: its number is free again once that is removed
         self._inode = path.stat().st_ino
+        connection.execute(f"pragma page_size = {PAGE_BYTES}")
+        connection.execute(f"pragma cache_size = -{CACHE_KIB}")
         return connection
 
     def plan(self, config: RepoConfig, desired_registry_proto: Registry) -> list[InfraObject]:

@@ -1,3 +1,4 @@
+import os
 import random
 from datetime import timedelta
 
@@ -120,6 +121,22 @@ def test_a_missing_or_damaged_store_is_a_sentence(shop: Home, config: Config) ->
         materialize(shop, config, moment(10))
     store.unlink()
     materialize(shop, config, moment(10))
+    [ann] = online_features(shop, names.PROFILE_V1, ["ann"])
+    assert ann["user_country"].value == "UK"
+
+
+@pytest.mark.parametrize("online_store", ["sqlite"], indirect=True)
+def test_a_file_with_the_number_of_an_earlier_one_is_read_and_not_the_damaged_one_between(shop: Home) -> None:
+    """File systems give a removed file's number to the next one; here a second name keeps the first file's."""
+    store, kept = shop.feast / "online_store.db", shop.feast / "kept.db"
+    online_features(shop, names.PROFILE_V1, ["ann"])
+    os.link(store, kept)
+    store.unlink()
+    store.write_bytes(b"this is no database" * 1000)
+    with pytest.raises(TastemakerError, match="can't be read"):
+        online_features(shop, names.PROFILE_V1, ["ann"])
+    store.unlink()
+    kept.rename(store)
     [ann] = online_features(shop, names.PROFILE_V1, ["ann"])
     assert ann["user_country"].value == "UK"
 
