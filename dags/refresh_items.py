@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, Param
 from assets import AS_OF
+from publishing import publishing_steps
 from step_operator import StepOperator
 
 with DAG(
@@ -34,34 +35,5 @@ for the days on which it does not run. Where training is weekly, give `train_and
         execution_timeout=timedelta(minutes=30),
         doc_md="Item snapshot and item masks of the newest published models, made anew; nothing is trained.",
     )
-    gate = StepOperator(
-        task_id="gate",
-        command=["release", "gate", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="The models must be those that serve, and most of the items still be there.",
-    )
-    probe = StepOperator(
-        task_id="probe",
-        command=["release", "probe", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="The release in a model server of its own must answer as recorded, within bounds of time and memory.",
-    )
-    canary = StepOperator(
-        task_id="canary",
-        command=["release", "canary", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="The release appears, whole, beside the others; the model server loads it and answers as `canary`.",
-    )
-    verify = StepOperator(
-        task_id="verify",
-        command=["release", "verify", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="Recorded requests to canary and stable; a canary that is worse goes to quarantine.",
-    )
-    promote = StepOperator(
-        task_id="promote",
-        command=["release", "promote", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="The label `stable` moves: from now on this release answers.",
-    )
-    release_refresh >> gate >> probe >> canary >> verify >> promote
+    gate, _ = publishing_steps("The models must be those that serve, and most of the items still be there.")
+    release_refresh >> gate

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param, TriggerRule
 from assets import AS_OF, FEATURES
+from publishing import publishing_steps
 from step_operator import StepOperator
 
 with DAG(
@@ -61,35 +62,8 @@ time. `gate` stops a release that is worse than the one that serves, `probe` one
         execution_timeout=timedelta(hours=1),
         doc_md="The release against champion and baselines on the test window.",
     )
-    gate = StepOperator(
-        task_id="gate",
-        command=["release", "gate", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="The rules of the config file, held against those figures; a release that fails one stops here.",
-    )
-    probe = StepOperator(
-        task_id="probe",
-        command=["release", "probe", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="The release in a model server of its own must answer as recorded, within bounds of time and memory.",
-    )
-    canary = StepOperator(
-        task_id="canary",
-        command=["release", "canary", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="The release appears, whole, beside the others; the model server loads it and answers as `canary`.",
-    )
-    verify = StepOperator(
-        task_id="verify",
-        command=["release", "verify", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="Recorded requests to canary and stable; a canary that is worse goes to quarantine.",
-    )
-    promote = StepOperator(
-        task_id="promote",
-        command=["release", "promote", "--as-of", AS_OF],
-        execution_timeout=timedelta(minutes=10),
-        doc_md="The label `stable` moves: from now on this release answers.",
+    gate, promote = publishing_steps(
+        "The rules of the config file, held against those figures; a release that fails one stops here."
     )
     report = StepOperator(
         task_id="report",
@@ -101,5 +75,5 @@ time. `gate` stops a release that is worse than the one that serves, `probe` one
     # A run is what its last task is, and `report` is written after a failure too: alone it would call it a success.
     finished = EmptyOperator(task_id="finished", doc_md="Green when the release serves and its page is written.")
     dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> gate
-    gate >> probe >> canary >> verify >> promote >> report
+    promote >> report
     [promote, report] >> finished

@@ -57,6 +57,8 @@ SIGNATURE_RANK: Final = "rank"
 SIGNATURE_SIMILAR_ITEMS: Final = "similar_items"
 # recorded in a release, in TF-Serving's own format for warm-up: requests, and the answers that belong to them
 GOLDEN_REQUESTS: Final = "assets.extra/golden_requests"
+# requests that a server answers before anyone asks; the place is TF-Serving's
+WARMUP_REQUESTS: Final = "assets.extra/tf_serving_warmup_requests"
 INPUT_EXCLUDE_ITEM_IDS: Final = "exclude_item_ids"
 INPUT_K: Final = "k"
 INPUT_ITEM_IDS: Final = "item_ids"
@@ -64,6 +66,24 @@ OUTPUT_ITEM_IDS: Final = "item_ids"
 OUTPUT_SCORES: Final = "scores"
 OUTPUT_KNOWN: Final = "known"
 OUTPUT_RELEASE: Final = "release"
+
+# where candidates come from: keys of the config section `candidates`, of the blend's weights and of `sources` in an answer
+SOURCE_TWO_TOWER: Final = "two_tower"
+SOURCE_HISTORY: Final = "history"
+SOURCE_POPULAR: Final = "popular"
+SOURCE_CO_VISITATION: Final = "co_visitation"
+SOURCE_USER_KNN: Final = "user_knn"
+SOURCE_MATRIX_FACTORIZATION: Final = "matrix_factorization"
+SOURCE_CONTENT: Final = "content"
+CANDIDATE_SOURCES: Final = (
+    SOURCE_TWO_TOWER,
+    SOURCE_HISTORY,
+    SOURCE_POPULAR,
+    SOURCE_CO_VISITATION,
+    SOURCE_USER_KNN,
+    SOURCE_MATRIX_FACTORIZATION,
+    SOURCE_CONTENT,
+)
 
 # the steps of the main job, in order; a step's report and its task have the same name
 STEPS: Final = (

@@ -17,7 +17,7 @@ from serving.channel import Access
 from serving.client import Recommender
 from serving.fallback import PopularItems
 from serving.releases.tfrecords import predict_logs
-from serving.server.warmup import WARMUP_FILE
+from tastemaker import names
 
 ROUNDS = 300  # about as long as one recommend of a real release: 6 to 9 ms
 # Without a pause there would be ten swaps a second, and what is measured is a server that does nothing but load.
@@ -148,7 +148,7 @@ def release_swaps(release: Path, folder: Path, count: int = 3, per_second: float
     The request is the first `recommend` that the release was warmed up with. Requests count as swapping from the
     moment a version is published until the one before is gone.
     """
-    logs = predict_logs(release / WARMUP_FILE)
+    logs = predict_logs(release / names.WARMUP_REQUESTS)
     asked = next(log.request for log in logs if log.request.model_spec.signature_name == "recommend")
     asked.model_spec.name = MODEL
     asked.ClearField("output_filter")

@@ -17,8 +17,6 @@ from serving.tensors import from_proto
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 
-GOLDEN_REQUESTS = Path("assets.extra") / "golden_requests"
-WARMUP_REQUESTS = Path("assets.extra") / "tf_serving_warmup_requests"
 DEADLINE_SECONDS = 10.0
 
 
@@ -44,7 +42,7 @@ def recorded_requests(folder: Path, most: int) -> list[Any]:
 
     Raises TastemakerError where it has none.
     """
-    for name in (GOLDEN_REQUESTS, WARMUP_REQUESTS):
+    for name in (names.GOLDEN_REQUESTS, names.WARMUP_REQUESTS):
         if (folder / name).is_file():
             requests = [log.request for log in predict_logs(folder / name)]
             if requests:

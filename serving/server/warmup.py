@@ -15,9 +15,9 @@ from serving.server import examples
 from serving.server.predict import predict
 from serving.server.saved_model import SavedModel
 from serving.server.status import Code, ServingError, invalid_argument
+from tastemaker import names
 from tastemaker.errors import TastemakerError
 
-WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 
 
@@ -26,7 +26,7 @@ def warm_up(model: SavedModel, folder: Path, iterations: int = 1) -> int:
 
     Raises ServingError when a record cannot be read or its request fails: such a model must not serve.
     """
-    path = folder / WARMUP_FILE
+    path = folder / names.WARMUP_REQUESTS
     if not path.is_file():
         return 0
     count = 0

@@ -9,7 +9,6 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from tastemaker import names
 from training.release.inputs import SIGNATURE_INPUTS, input_defaults
 
-FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 BATCHES = (1, 8, 64)  # one user at a time, a page's worth, a nightly job's
 SOME_ITEMS = 10
 
@@ -23,7 +22,7 @@ def write_warmup(folder: Path, popular_item_ids: list[str]) -> int:
 
     Returns how many records there are; TF-Serving takes at most 1000.
     """
-    path = folder / FILE
+    path = folder / names.WARMUP_REQUESTS
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with tf.io.TFRecordWriter(str(path)) as writer:

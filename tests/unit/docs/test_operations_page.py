@@ -46,8 +46,8 @@ def test_the_code_says_this_sentence(sentence: str) -> None:
 def test_the_dags_page_tells_each_task_with_its_command_and_limit() -> None:
     page = (PROJECT_ROOT / "dags" / "README.md").read_text()
     units = {"minutes": "min", "hours": "h"}
-    for dag in ("features", "train_and_release", "refresh_items"):
-        source = (PROJECT_ROOT / "dags" / f"{dag}.py").read_text()
+    for file in ("features", "train_and_release", "refresh_items", "publishing"):
+        source = (PROJECT_ROOT / "dags" / f"{file}.py").read_text()
         steps = re.findall(
             r'task_id="(\w+)",\s+command=\[(.*?), "--as-of", AS_OF\],\s+execution_timeout=timedelta\((\w+)=(\d+)\)',
             source,

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from serving.protocol import prediction_log_pb2
-from serving.releases.replay import GOLDEN_REQUESTS, WARMUP_REQUESTS, recorded_requests
+from serving.releases.replay import recorded_requests
+from tastemaker import names
 from tastemaker.errors import TastemakerError
 
 
@@ -26,9 +27,9 @@ def signatures(folder: Path, most: int) -> list[str]:
 
 
 def test_the_golden_requests_come_first_and_are_thinned_evenly(tmp_path):
-    write_records(tmp_path / WARMUP_REQUESTS, ["warm"])
+    write_records(tmp_path / names.WARMUP_REQUESTS, ["warm"])
     assert signatures(tmp_path, 5) == ["warm"]
-    write_records(tmp_path / GOLDEN_REQUESTS, [f"r{n}" for n in range(9)])
+    write_records(tmp_path / names.GOLDEN_REQUESTS, [f"r{n}" for n in range(9)])
     assert signatures(tmp_path, 100) == [f"r{n}" for n in range(9)]
     assert signatures(tmp_path, 3) == ["r0", "r4", "r8"]
 
@@ -39,9 +40,9 @@ def test_a_release_without_requests_is_told(tmp_path):
 
 
 def test_a_file_that_ends_within_a_record_is_told_wherever_it_ends(tmp_path):
-    whole = write_records(tmp_path / GOLDEN_REQUESTS, ["one", "two"])
+    whole = write_records(tmp_path / names.GOLDEN_REQUESTS, ["one", "two"])
     first = len(whole) // 2
     for length in set(range(1, len(whole))) - {first}:
-        (tmp_path / GOLDEN_REQUESTS).write_bytes(whole[:length])
+        (tmp_path / names.GOLDEN_REQUESTS).write_bytes(whole[:length])
         with pytest.raises(TastemakerError, match="ends within a record"):
             recorded_requests(tmp_path, 5)
