@@ -1,0 +1,89 @@
+"""A batch of users and their histories inside the graph, made ready for lookups by item."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import tensorflow as tf
+
+from training.ranking.row_scatter import by_row
+from training.release.item_snapshot import ItemSnapshot, rows_at
+
+DAY = 86_400_000_000  # microseconds
+DECAY_DAYS = 30.0  # an item of the history counts 1/e after as many days
+
+
+@dataclass(frozen=True)
+class UserRows:
+    """A batch of users inside the graph.
+
+    Attributes:
+        numbers: float32 `[B, len(USER_NUMBERS)]`.
+        history: int32 `[B, L]`, item indices, latest first, `unknown` for padding and for items not in the universe.
+        last_seen: int64 `[B, L]`, microseconds since 1970 UTC.
+        counts: float32 `[B, L]`.
+        requested: int64 `[B]`, microseconds since 1970 UTC.
+    """
+
+    numbers: tf.Tensor
+    history: tf.Tensor
+    last_seen: tf.Tensor
+    counts: tf.Tensor
+    requested: tf.Tensor
+
+
+@dataclass(frozen=True)
+class Past:
+    """The history of a batch of users.
+
+    Attributes:
+        user: the batch.
+        items: the snapshot of the request's day.
+        position: int32 `[B, N + 1]`, where the history first has an item, L where it doesn't.
+        first: bool `[B, L]`, the entries that count: known items, each once.
+        days: float32 `[B, L]`, from the last time to the request.
+        weight: float32 `[B, L]`, decays with `days`; 0 where an entry does not count.
+        length: int32 scalar, L.
+    """
+
+    user: UserRows
+    items: ItemSnapshot
+    position: tf.Tensor
+    first: tf.Tensor
+    days: tf.Tensor
+    weight: tf.Tensor
+    length: tf.Tensor
+
+    @classmethod
+    def of(cls, user: UserRows, items: ItemSnapshot) -> "Past":
+        """Of every user of the batch."""
+        batch, length = tf.unstack(tf.shape(user.history))
+        unknown = items.universe.unknown
+        places = tf.broadcast_to(tf.range(length)[None, :], [batch, length])
+        places = tf.where(user.history == unknown, length, places)
+        start = tf.fill([batch, items.universe.rows], length)
+        position = tf.tensor_scatter_nd_min(start, by_row(user.history), tf.reshape(places, [-1]))
+        first = tf.gather(position, user.history, batch_dims=1) == tf.range(length)[None, :]
+        days = tf.cast(tf.cast(user.requested[:, None] - user.last_seen, tf.float64) / DAY, tf.float32)
+        weight = tf.where(first, tf.exp(-tf.maximum(days, 0.0) / DECAY_DAYS), 0.0)
+        return cls(user, items, position, first, days, weight, length)
+
+    def at(self, values: tf.Tensor, positions: tf.Tensor, absent: float) -> tf.Tensor:
+        """`values` `[B, L]` at `positions` int32 `[B, …]`; `absent` where the position is L."""
+        padded = tf.pad(values, [[0, 0], [0, 1]], constant_values=absent)
+        return tf.gather(padded, positions, batch_dims=1)
+
+    @cached_property
+    def affinity(self) -> tf.Tensor:
+        """float32 `[B, N + 1]`: how similar each item is to those of the history, summed over them."""
+        return self._summed_similarity(tf.cast(self.first, tf.float32))
+
+    @cached_property
+    def recent_affinity(self) -> tf.Tensor:
+        """`affinity` in which what is long ago counts less. A candidate source and a feature read it: made once."""
+        return self._summed_similarity(self.weight)
+
+    def _summed_similarity(self, weight: tf.Tensor) -> tf.Tensor:
+        batch, rows = tf.shape(self.first)[0], self.items.universe.rows
+        neighbours = tf.reshape(rows_at(self.items.neighbours, self.user.history), [batch, -1])
+        scores = rows_at(self.items.neighbour_scores, self.user.history) * weight[:, :, None]
+        return tf.tensor_scatter_nd_add(tf.zeros([batch, rows]), by_row(neighbours), tf.reshape(scores, [-1]))

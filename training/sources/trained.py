@@ -1,0 +1,39 @@
+"""What the sources know that only training can tell, as files: item factors, sessions, the blend's weights."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tastemaker.errors import TastemakerError
+from training.sources.blend import Blend
+from training.sources.matrix_factorization import FILE as FACTORS
+from training.sources.matrix_factorization import ItemFactors
+from training.sources.user_knn import FILE as SESSIONS
+from training.sources.user_knn import Sessions
+
+
+@dataclass(frozen=True)
+class TrainedSources:
+    """None stands for a source that is off."""
+
+    blend: Blend = field(default_factory=Blend)
+    factors: ItemFactors | None = None
+    sessions: Sessions | None = None
+
+    def save(self, folder: Path) -> None:
+        """Writes each part that is there into a new folder."""
+        folder.mkdir(parents=True)
+        self.blend.save(folder)
+        for part in (self.factors, self.sessions):
+            if part is not None:
+                part.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "TrainedSources":
+        """What `save` wrote. Raises TastemakerError when it is not there."""
+        if not folder.exists():
+            raise TastemakerError(
+                f"There are no trained candidate sources at {folder}; run 'tastemaker train sources'."
+            )
+        factors = ItemFactors.load(folder) if (folder / FACTORS).exists() else None
+        sessions = Sessions.load(folder) if (folder / SESSIONS).exists() else None
+        return cls(Blend.load(folder), factors, sessions)

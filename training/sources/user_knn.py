@@ -1,0 +1,148 @@
+"""Items of the sessions most like the user's past: session-based nearest neighbours.
+
+V-SkNN of Ludewig & Jannach, "Evaluation of session-based recommendation algorithms" (2018), with the history in place
+of the current session: what is long ago counts less, rare items more. Whose session it was is not kept.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from tastemaker import names
+from tastemaker.moments import microseconds
+from training.ranking.past import DAY
+from training.ranking.row_scatter import by_row
+from training.release.item_snapshot import ItemSnapshot, rows_at
+from training.sources.source import Asked, Proposals, best_of
+
+RECENT = 30  # entries of the history that look for sessions
+SESSIONS_OF_AN_ITEM = 128  # its latest; best-sellers have more than a thousand
+ITEMS_OF_A_SESSION = 60  # nine of ten Online Retail sessions have fewer than 47
+SESSIONS = 50_000  # the latest; what a release keeps of them is bounded: 12 MB
+NEIGHBOURS = 200
+SESSION_HALF_LIFE_DAYS = 30.0
+FILE = "sessions.npz"
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Past sessions, latest first.
+
+    Attributes:
+        item_ids: of the items that occur.
+        starts: int64 `[sessions + 1]`, where each session starts in `members`.
+        members: int32, places in `item_ids`, session after session.
+        days: float32 `[sessions]`, age at the end of the training window.
+    """
+
+    item_ids: tuple[str, ...]
+    starts: np.ndarray
+    members: np.ndarray
+    days: np.ndarray
+
+    @classmethod
+    def fit(
+        cls, owner: np.ndarray, items: np.ndarray, moments: np.ndarray, item_ids: tuple[str, ...], end: datetime
+    ) -> "Sessions":
+        """From pairs of a session and an item.
+
+        Args:
+            owner, items: `[pairs]`, indices into `moments` and `item_ids`.
+            moments: int64 `[sessions]`, microseconds since 1970 UTC.
+            end: of the training window.
+        """
+        pairs = np.unique(np.stack([owner, items], axis=1), axis=0)  # an item counts once in a session
+        present = np.unique(pairs[:, 0])
+        latest = present[np.lexsort((-present, -moments[present]))][:SESSIONS]
+        rank = np.full(len(moments), -1, np.int64)
+        rank[latest] = np.arange(len(latest))
+        pairs = pairs[rank[pairs[:, 0]] >= 0]
+        pairs = pairs[np.lexsort((pairs[:, 1], rank[pairs[:, 0]]))]
+        sizes = np.bincount(rank[pairs[:, 0]], minlength=len(latest))
+        starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        days = ((microseconds(end) - moments[latest]) / DAY).astype(np.float32)
+        return cls(item_ids, starts, pairs[:, 1].astype(np.int32), days)
+
+    def save(self, folder: Path) -> None:
+        """Writes `sessions.npz`."""
+        ids = np.array(self.item_ids, np.str_)
+        np.savez(folder / FILE, item_ids=ids, starts=self.starts, members=self.members, days=self.days)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Sessions":
+        """What `save` wrote."""
+        with np.load(folder / FILE) as file:
+            return cls(tuple(file["item_ids"].tolist()), file["starts"], file["members"], file["days"])
+
+
+class UserKnn(tf.Module):
+    """The sessions as tables: of each item its latest sessions, of each session its items."""
+
+    name = names.SOURCE_USER_KNN
+
+    def __init__(self, items: ItemSnapshot, trained: Sessions) -> None:
+        super().__init__(name=names.SOURCE_USER_KNN)
+        self._items = items
+        universe = items.universe
+        at = universe.indices(pa.array(trained.item_ids, pa.string()))
+        sizes = np.diff(trained.starts)
+        count = len(sizes)
+        session = np.repeat(np.arange(count), sizes)
+        item = at[trained.members]
+        known = item != universe.unknown
+        session, item = session[known], item[known]
+        occurs = np.bincount(item, minlength=universe.rows)
+        self.items_of = _table(session, item, count + 1, ITEMS_OF_A_SESSION, universe.unknown, "items_of")
+        self.sessions_of = _table(item, session, universe.rows, SESSIONS_OF_AN_ITEM, count, "sessions_of")
+        weight = 0.5 ** (trained.days / SESSION_HALF_LIFE_DAYS) / np.sqrt(np.maximum(sizes, 1))
+        self.weight = tf.Variable(np.append(weight, 0.0).astype(np.float32), trainable=False, name="weight")
+        rarity = np.log((count + 1) / (occurs + 1)).astype(np.float32)
+        self.rarity = tf.Variable(rarity, trainable=False, name="rarity")
+
+    def propose(self, asked: Asked, count: tf.Tensor | int) -> Proposals:
+        """See `Source`; the score is the votes of the nearest sessions."""
+        return best_of(self._votes(asked), self._items, count)
+
+    def scores(self, asked: Asked, candidates: tf.Tensor) -> tf.Tensor:
+        """See `ScoringSource`."""
+        return tf.gather(self._votes(asked), candidates, batch_dims=1)
+
+    def refresh(self) -> None:
+        """The sessions stay as they were trained."""
+
+    def _votes(self, asked: Asked) -> tf.Tensor:
+        """float32 `[B, N + 1]`."""
+        past = asked.past
+        batch = tf.shape(past.weight)[0]
+        history, weight = past.user.history[:, :RECENT], past.weight[:, :RECENT]
+        holding = rows_at(self.sessions_of, history)
+        shared = tf.broadcast_to(weight[:, :, None], tf.shape(holding))
+        similarity = tf.tensor_scatter_nd_add(
+            tf.zeros([batch, self.weight.shape[0]]),
+            by_row(tf.reshape(holding, [batch, -1])),
+            tf.reshape(shared, [-1]),
+        )
+        nearest = tf.math.top_k(similarity * self.weight, min(NEIGHBOURS, self.weight.shape[0]))
+        voted = rows_at(self.items_of, nearest.indices)
+        votes = tf.broadcast_to(nearest.values[:, :, None], tf.shape(voted))
+        summed = tf.tensor_scatter_nd_add(
+            tf.zeros([batch, self._items.universe.rows]),
+            by_row(tf.reshape(voted, [batch, -1])),
+            tf.reshape(votes, [-1]),
+        )
+        return summed * self.rarity
+
+
+def _table(row: np.ndarray, value: np.ndarray, rows: int, width: int, padding: int, name: str) -> tf.Variable:
+    """int32 `[rows, width]`: the first `width` values of each row, in the order given, then `padding`."""
+    order = np.argsort(row, kind="stable")
+    row, value = row[order], value[order]
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    kept = place < width
+    table = np.full((rows, width), padding, np.int32)
+    table[row[kept], place[kept]] = value[kept]
+    return tf.Variable(table, trainable=False, name=name)
