@@ -13,6 +13,9 @@ _FLOATS = {"FLOAT", "DOUBLE"}
 _NAIVE_TIMES = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE"}
 _TEXTS = {"VARCHAR", "UUID"}
 
+# of the years 1 to 9999
+_FIRST_MILLISECOND, _LAST_MILLISECOND = -62_135_596_800_000, 253_402_300_799_999
+
 # DuckDB also reads 0x10 and 1_000 as numbers; a shop's file that has them means something else
 _NUMBER = r"\s*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))\s*"
 _ZONED = r"\d:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|z|UTC|[+-]\d{2}(:?\d{2})?)\s*$"
@@ -51,6 +54,8 @@ def cast_column(raw: str, raw_type: str, column: Column, source: Source, where: 
         return Cast(f"CASE WHEN {whole} THEN {_number(raw, target)} END")
     if target == "BOOLEAN" and kind in {"BOOLEAN", "VARCHAR"}:
         return Cast(f"TRY_CAST({raw} AS BOOLEAN)")
+    if column.epoch_milliseconds and kind in _INTEGERS | {"VARCHAR"}:
+        return Cast(_epoch_milliseconds(raw, kind))
     if target == "TIMESTAMP":
         moment = _moment(raw, kind, source, where)
         if moment is not None:
@@ -70,6 +75,13 @@ def cast_column(raw: str, raw_type: str, column: Column, source: Source, where: 
 
 def _number(raw: str, target: str) -> str:
     return f"CASE WHEN regexp_full_match({raw}, '{_NUMBER}') THEN TRY_CAST({raw} AS {target}) END"
+
+
+def _epoch_milliseconds(raw: str, kind: str) -> str:
+    """Null for what no calendar holds; which years are taken is a rule's business."""
+    whole = raw if kind in _INTEGERS else f"CASE WHEN regexp_full_match({raw}, '-?[0-9]{{1,15}}') THEN {raw} END"
+    number = f"TRY_CAST({whole} AS BIGINT)"
+    return f"CASE WHEN {number} BETWEEN {_FIRST_MILLISECOND} AND {_LAST_MILLISECOND} THEN epoch_ms({number}) END"
 
 
 def _moment(raw: str, kind: str, source: Source, where: str) -> Cast | None:

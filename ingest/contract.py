@@ -25,6 +25,7 @@ class Column:
         raw: the name in the source's files, where it differs; `name` is accepted too.
         low, high: inclusive bounds; `above` an exclusive lower one.
         known: the only values allowed.
+        epoch_milliseconds: whether whole numbers in a column of moments count milliseconds since 1970 UTC.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column:
     above: float | None = None
     high: float | None = None
     known: tuple[str, ...] = ()
+    epoch_milliseconds: bool = False
 
     @property
     def spellings(self) -> tuple[str, ...]:

@@ -17,6 +17,16 @@ NETWORK_SECONDS = 5  # without a network a person should learn so at once
 
 
 @dataclass(frozen=True)
+class Found:
+    """Where a source's files are. `source` is 'landing' when the data is simulated; `sentence` tells a person."""
+
+    source: str
+    path: str
+    is_simulated: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
 class SourceFile:
     """One file to land: `name` is relative to the source's path and stands in `_file`; `digest` is its SHA-256."""
 

@@ -9,13 +9,12 @@ import json
 import shutil
 import zipfile
 from contextlib import closing
-from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
 from ingest import simulated_catalogue, simulated_shop, simulated_traffic
-from ingest.discovery import NETWORK_SECONDS
+from ingest.discovery import NETWORK_SECONDS, Found
 from ingest.sources import LANDING, ONLINE_RETAIL
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
@@ -28,33 +27,17 @@ WORKBOOK = "Online Retail.xlsx"
 WORKBOOK_SHA256 = "43465a06f2ccf7c8b5bd2892bc7defb52f97487934fe93b16ae4c3936424676d"
 
 
-@dataclass(frozen=True)
-class Found:
-    """Where a source's files are. `source` is 'landing' when the data is simulated; `sentence` tells a person."""
-
-    source: str
-    path: str
-    is_simulated: bool
-    sentence: str
-
-
-def resolve(source: str, path: str | None, online_retail: str | None, home: Home) -> Found:
-    """The files that `tastemaker ingest` is to land.
+def find_online_retail(named: str | None, home: Home) -> Found:
+    """The order lines that `tastemaker ingest` is to land.
 
     Args:
-        path: the files somebody named; they win.
-        online_retail: TASTEMAKER_ONLINE_RETAIL, a path or URL, or None.
+        named: TASTEMAKER_ONLINE_RETAIL, a path or URL, or None.
         home: its cache holds downloads and the simulated shop; where a simulated shop has landed, it stays one.
 
-    Raises TastemakerError when a source other than online_retail comes without a path, or when the archive's bytes
-    are not the published ones.
+    Raises TastemakerError when the archive's bytes are not the published ones.
     """
-    if path is not None:
-        return Found(source, path, False, f"Source {source}: {path}.")
-    if source != ONLINE_RETAIL.name:
-        raise TastemakerError(f"Source '{source}' needs its files: name them with --path or TASTEMAKER_PATH.")
-    if online_retail is not None:
-        return Found(source, online_retail, False, f"Source online_retail: {online_retail}.")
+    if named is not None:
+        return Found(ONLINE_RETAIL.name, named, False, f"Source online_retail: {named}.")
     if _landed_simulated(home):
         return _simulated(home.cache, "this home was begun with it")
     workbook = home.cache / "online_retail" / WORKBOOK
@@ -64,7 +47,7 @@ def resolve(source: str, path: str | None, online_retail: str | None, home: Home
         except (OSError, HTTPException) as problem:
             return _simulated(home.cache, f"{ARCHIVE_URL} cannot be reached ({problem})")
         write_atomically(workbook, verified_workbook(archive, WORKBOOK_SHA256))
-    return Found(source, str(workbook), False, f"Source online_retail: {ARCHIVE_URL}, checksum verified.")
+    return Found(ONLINE_RETAIL.name, str(workbook), False, f"Source online_retail: {ARCHIVE_URL}, checksum verified.")
 
 
 def verified_workbook(archive: bytes, sha256: str) -> bytes:

@@ -108,7 +108,42 @@ ONLINE_RETAIL = Source(
     time_formats=("%m/%d/%Y %H:%M",),
 )
 
-SOURCES: dict[str, Source] = {source.name: source for source in (LANDING, ONLINE_RETAIL)}
+# A click has no id: who, in which session, on what and when make it one, and the same four again are a copy of it.
+GLOBO = Source(
+    name="globo",
+    tables=(
+        Table(
+            name="clicks",
+            columns=(
+                Column("user_id", "BIGINT", nullable=False, low=0),
+                Column("session_id", "BIGINT", nullable=False, low=0),
+                Column("session_start", "TIMESTAMP", nullable=False, epoch_milliseconds=True),
+                Column("session_size", "INTEGER", nullable=False, low=1),
+                Column("click_article_id", "BIGINT", nullable=False, low=0),
+                Column("click_timestamp", "TIMESTAMP", nullable=False, epoch_milliseconds=True),
+                Column("click_environment", "INTEGER", low=0),
+                Column("click_device_group", "INTEGER", low=0),
+                Column("click_os", "INTEGER", low=0),
+                Column("click_country", "INTEGER", low=0),
+                Column("click_region", "INTEGER", low=0),
+                Column("click_referrer_type", "INTEGER", low=0),
+            ),
+            time_column="click_timestamp",
+            unique=("user_id", "session_id", "click_article_id", "click_timestamp"),
+            checks=(
+                Check(
+                    name="before its session",
+                    column="click_timestamp",
+                    broken="click_timestamp < session_start",
+                    reason="click_timestamp is before session_start: a click before its own session",
+                ),
+            ),
+        ),
+    ),
+    log_columns=LogColumns(user_id="user_id", item_id="click_article_id", amount="NULL"),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in (LANDING, ONLINE_RETAIL, GLOBO)}
 
 
 def source_named(name: str) -> Source:

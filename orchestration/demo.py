@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from ingest.discovery import Found
 from ingest.newest import midnight_after_newest
-from ingest.online_retail import Found, resolve
-from ingest.sources import ONLINE_RETAIL, source_named
+from ingest.resolving import resolve
+from ingest.sources import GLOBO, ONLINE_RETAIL, source_named
 from orchestration.airflow_api import AirflowApi
 from orchestration.airflow_local import airflow_service
 from orchestration.closing import print_closing
@@ -36,7 +37,7 @@ def run_demo(settings: Settings, as_of_text: str | None) -> None:
     """
     began = time.monotonic()
     home = settings.paths
-    found = resolve(settings.source, settings.path, settings.online_retail, home)
+    found = resolve(settings.source, settings.path, settings.named_files, home)
     print(found.sentence, flush=True)
     as_of = (
         parse_as_of(as_of_text)
@@ -79,8 +80,8 @@ def _run_dags(settings: Settings, as_of: datetime, tell: Tell) -> None:
 
 
 def is_historical(found: Found) -> bool:
-    """Whether the shop's data has ended for good: the public data set and the simulated shop."""
-    return found.is_simulated or found.source == ONLINE_RETAIL.name
+    """Whether the shop's data has ended for good: a public data set or the simulated shop."""
+    return found.is_simulated or found.source in (ONLINE_RETAIL.name, GLOBO.name)
 
 
 def shop_environment(settings: Settings, until: datetime | None) -> dict[str, str]:
@@ -90,6 +91,7 @@ def shop_environment(settings: Settings, until: datetime | None) -> dict[str, st
         "TASTEMAKER_SOURCE": settings.source,
         "TASTEMAKER_PATH": path if path is None or "://" in path else str(Path(path).expanduser().resolve()),
         "TASTEMAKER_ONLINE_RETAIL": settings.online_retail,
+        "TASTEMAKER_GLOBO": settings.globo,
         "TASTEMAKER_SCHEDULE_UNTIL": until.isoformat() if until else None,
     }
     return {name: value for name, value in shop.items() if value is not None}

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     source: str = Field(default="online_retail", description="Which source's tables the shop's come from.")
     path: str | None = Field(default=None, description="Where the source's files are (a folder, file or URL).")
     online_retail: str | None = Field(default=None, description="The Online Retail file, a path or URL.")
+    globo: str | None = Field(default=None, description="The Globo clicks, a path or URL; research terms.")
     redis_url: str | None = Field(default=None, description="host:port of the online store beyond one machine.")
     model_server: str = Field(default="127.0.0.1:8500", description="gRPC host:port of the model server.")
     model_server_rest_port: int = Field(default=8501, description="REST port of the embedded model server.")
@@ -52,6 +53,11 @@ class Settings(BaseSettings):
     def paths(self) -> Home:
         """The layout below `home`, absolute so that it means the same in every process."""
         return Home(self.home.expanduser().resolve())
+
+    @property
+    def named_files(self) -> dict[str, str | None]:
+        """Source → the files named for it here, for the sources that have a setting of their own."""
+        return {"online_retail": self.online_retail, "globo": self.globo}
 
     def environment(self) -> dict[str, str]:
         """These settings as the variables of a process that is to share them; what is not set is left out."""

@@ -27,10 +27,10 @@ def ingest(
     import json
 
     from ingest.land import ingest as land
-    from ingest.online_retail import resolve
+    from ingest.resolving import resolve
 
     now = settings()
-    found = resolve(source or now.source, path or now.path, now.online_retail, now.paths)
+    found = resolve(source or now.source, path or now.path, now.named_files, now.paths)
     if found.is_simulated and not as_json:
         print(found.sentence)
     report = land(now.paths, found.source, found.path, as_of, is_simulated=found.is_simulated)

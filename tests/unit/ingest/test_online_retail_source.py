@@ -12,7 +12,8 @@ from openpyxl import Workbook
 
 from ingest import online_retail
 from ingest.land import ingest
-from ingest.online_retail import WORKBOOK, resolve, verified_workbook
+from ingest.online_retail import WORKBOOK, verified_workbook
+from ingest.resolving import resolve
 from tastemaker.errors import TastemakerError
 
 AS_OF = datetime(2011, 12, 10, tzinfo=UTC)
@@ -108,21 +109,22 @@ def test_lines_that_come_again_in_another_form_are_not_doubled(home, tmp_path, l
 
 
 def test_named_files_come_first(home):
-    assert resolve("online_retail", "there", "elsewhere", home).path == "there"
-    assert resolve("online_retail", None, "elsewhere", home).path == "elsewhere"
+    named = {"online_retail": "elsewhere"}
+    assert resolve("online_retail", "there", named, home).path == "there"
+    assert resolve("online_retail", None, named, home).path == "elsewhere"
     with pytest.raises(TastemakerError, match="name them with --path or TASTEMAKER_PATH"):
-        resolve("landing", None, "elsewhere", home)
+        resolve("landing", None, named, home)
 
 
 def test_archive_is_verified_and_cached(home, served, monkeypatch):
     monkeypatch.setattr(online_retail, "WORKBOOK_SHA256", hashlib.sha256(workbook_bytes_once()).hexdigest())
     served(zipped(workbook_bytes_once()))
-    found = resolve("online_retail", None, None, home)
+    found = resolve("online_retail", None, {}, home)
     assert (found.source, found.is_simulated) == ("online_retail", False)
     assert ingest(home, found.source, found.path, AS_OF).facts["passed"] == 2
 
     monkeypatch.setattr(online_retail, "ARCHIVE_URL", "http://127.0.0.1:9/")
-    assert resolve("online_retail", None, None, home).path == found.path
+    assert resolve("online_retail", None, {}, home).path == found.path
 
 
 def workbook_bytes_once(made: list[bytes] = []) -> bytes:  # noqa: B006  Excel writes the time into the file
@@ -134,7 +136,7 @@ def workbook_bytes_once(made: list[bytes] = []) -> bytes:  # noqa: B006  Excel w
 def test_archive_with_other_bytes_is_refused(home, served):
     served(zipped(b"something else"))
     with pytest.raises(TastemakerError, match=f"has SHA-256 .*, expected {online_retail.WORKBOOK_SHA256}; download"):
-        resolve("online_retail", None, None, home)
+        resolve("online_retail", None, {}, home)
     assert not list(home.cache.rglob("*.xlsx"))
 
 
@@ -150,7 +152,7 @@ def test_archive_that_is_no_zip_is_refused():
 
 def test_offline_the_shop_is_simulated_and_says_so(home, monkeypatch):
     monkeypatch.setattr(online_retail, "ARCHIVE_URL", "http://127.0.0.1:9/online+retail.zip")
-    found = resolve("online_retail", None, None, home)
+    found = resolve("online_retail", None, {}, home)
     assert (found.source, found.is_simulated) == ("landing", True)
     assert found.sentence.startswith("SIMULATED DATA")
     as_of = datetime(2024, 4, 30, tzinfo=UTC)
@@ -159,5 +161,5 @@ def test_offline_the_shop_is_simulated_and_says_so(home, monkeypatch):
     assert facts["quarantined"] == 0
     # the network comes back: a home that began with a simulated shop stays with it
     monkeypatch.setattr(online_retail, "ARCHIVE_URL", "http://127.0.0.1:1/never-asked")
-    assert resolve("online_retail", None, None, home).sentence.startswith("SIMULATED DATA")
+    assert resolve("online_retail", None, {}, home).sentence.startswith("SIMULATED DATA")
     assert ingest(home, found.source, found.path, as_of, is_simulated=True).reused
