@@ -50,8 +50,12 @@ class ServerProcess:
             model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=60)
 
     def freeze(self) -> None:
-        """Stops it where it stands (SIGSTOP): its port is open and it never answers."""
+        """Stops it where it stands (SIGSTOP): its port is open and it never answers.
+
+        Returns once its last thread stands: on a busy machine one of them had answered after the signal.
+        """
         os.kill(self.process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         """Lets it go on (SIGCONT)."""
