@@ -67,7 +67,7 @@ OUTPUT_SCORES: Final = "scores"
 OUTPUT_KNOWN: Final = "known"
 OUTPUT_RELEASE: Final = "release"
 
-# where candidates come from: keys of the config section `candidates`, of the blend's weights and of `sources` in an answer
+# where candidates come from: keys of the config section `candidates`, of the blend's weights, of `sources` in an answer
 SOURCE_TWO_TOWER: Final = "two_tower"
 SOURCE_HISTORY: Final = "history"
 SOURCE_POPULAR: Final = "popular"
