@@ -7,7 +7,7 @@ from typing import Any
 from serving.manifest import verify_files
 from serving.probe import require_probed
 from serving.releases.acts import new_act, record
-from serving.releases.history import CANARY_ACT, PUBLISH, acts_of, taken_back
+from serving.releases.history import CANARY_ACT, PUBLISH, acts_of, refuse_taken_back
 from serving.releases.labels import CANARY, read_served
 from serving.releases.moving import move_labels
 from serving.releases.quarantine import acting, put_away, refuse_quarantined
@@ -49,7 +49,7 @@ def canary(home: Home, as_of: datetime, server: str | None, seconds: float = WAI
         stable = read_served(home).stable
         if stable is not None and version < stable:
             return {**facts, "label": f"none, version {stable} is newer and stable"}
-        _refuse_taken_back(home, version)
+        refuse_taken_back(home, version)
         if stable != version:
             _try(home, version, server, seconds)
         return {**facts, "label": ", ".join(read_served(home).labels_of(version))}
@@ -92,15 +92,6 @@ def _publish(candidate: Path, home: Home, version: int, manifest: dict[str, Any]
     with acting(home):
         if not any(act["act"] == PUBLISH for act in acts_of(home, version)):
             record(home, new_act(PUBLISH, version, release=manifest.get("release"), content=content_of(manifest)))
-
-
-def _refuse_taken_back(home: Home, version: int) -> None:
-    act = taken_back(home, version)
-    if act is not None:
-        raise GateFailedError(
-            f"Version {version} was rolled back at {act['at']} ({act.get('reason', 'no reason given')}); "
-            f"'tastemaker release promote {version}' makes it stable again."
-        )
 
 
 def _try(home: Home, version: int, server: str | None, seconds: float) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from serving.releases.labels import read_served
 from serving.releases.versions import published_versions
 from tastemaker import journal
+from tastemaker.errors import GateFailedError
 from tastemaker.home import Home
 
 PUBLISH = "publish"
@@ -51,3 +52,13 @@ def taken_back(home: Home, version: int) -> dict[str, Any] | None:
         elif act.get("act") in (PROMOTE, ROLLBACK) and act["version"] == version:
             last = None
     return last
+
+
+def refuse_taken_back(home: Home, version: int) -> None:
+    """Raises GateFailedError for a version that was rolled back: no step may undo what somebody has done by hand."""
+    act = taken_back(home, version)
+    if act is not None:
+        raise GateFailedError(
+            f"Version {version} was rolled back at {act['at']} ({act.get('reason', 'no reason given')}); "
+            f"'tastemaker release promote {version}' makes it stable again."
+        )

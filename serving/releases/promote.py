@@ -6,7 +6,7 @@ from typing import Any
 
 from serving.releases.acts import new_act
 from serving.releases.canary import WAIT_SECONDS, candidate_version, is_settled
-from serving.releases.history import PROMOTE
+from serving.releases.history import PROMOTE, refuse_taken_back
 from serving.releases.labels import CANARY, STABLE, read_served
 from serving.releases.moving import move_labels
 from serving.releases.running import answers
@@ -24,7 +24,8 @@ def promote(home: Home, as_of: datetime, server: str | None, seconds: float = WA
     Args:
         server: host:port of the model server; where none answers, it reads the labels when it starts.
 
-    Raises TastemakerError where `verify` has not passed this version, or where the server does not follow.
+    Raises TastemakerError where `verify` has not passed this version, or where the server does not follow;
+    GateFailedError for a version that was rolled back.
     """
     version = candidate_version(home, as_of)
 
@@ -32,6 +33,8 @@ def promote(home: Home, as_of: datetime, server: str | None, seconds: float = WA
         before = read_served(home).stable
         if before is not None and version < before:
             return {"version": version, "stable": before, "promoted": f"no, version {before} is newer"}
+        if before != version:
+            refuse_taken_back(home, version)
         verdict = read_verdict(home, as_of)
         if before != version and (verdict is None or verdict["version"] != version or not verdict["passed"]):
             raise TastemakerError(

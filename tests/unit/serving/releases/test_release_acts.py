@@ -156,6 +156,9 @@ def test_a_rollback_goes_to_what_was_stable_before_and_is_recorded(home):
     assert len(journal.read(home)) == 9
     with pytest.raises(GateFailedError, match=f"Version {two} was rolled back .*wrong prices"):
         canary(home, AS_OF + timedelta(days=1), None)
+    with pytest.raises(GateFailedError, match=f"Version {two} was rolled back .*wrong prices"):
+        promote(home, AS_OF + timedelta(days=1), None)  # as a scheduler does that tries a task again
+    assert read_served(home).stable == one
     make_stable(home, two, None)
     assert roll_back(home, None).stable == one
 
