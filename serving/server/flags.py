@@ -36,7 +36,9 @@ class Flags:
     allow_version_labels_for_unavailable_models: bool = _flag(False, "A new label may name a version to come.")
     enable_model_warmup: bool = _flag(True, "Run assets.extra/tf_serving_warmup_requests before a version serves.")
     num_request_iterations_for_warmup: int = _flag(0, "How often each of them runs; 0 is once.")
-    tensorflow_session_parallelism: int = _flag(0, "Threads within and between operations; 0 is automatic.")
+    tensorflow_session_parallelism: int = _flag(
+        0, "Threads within and between operations; with all three 0 each request that runs has one thread."
+    )
     tensorflow_intra_op_parallelism: int = _flag(0, "Threads within an operation; 0 is automatic.")
     tensorflow_inter_op_parallelism: int = _flag(
         0, "Threads between operations; 0 is automatic, -1 runs them in the caller's."
@@ -81,12 +83,16 @@ class Flags:
         return min(self.max_running_requests, self.grpc_max_threads)
 
     @property
-    def parallelism(self) -> tuple[int, int]:
-        """Threads within and between operations, as TF-Serving settles the three flags."""
+    def parallelism(self) -> tuple[int, int, int]:
+        """Threads within and between operations, as TF-Serving settles the three flags, and for whole requests.
+
+        Where no flag is given a request has one thread: as many as may run at once, and one for those that warm up.
+        """
         intra, inter = self.tensorflow_intra_op_parallelism, self.tensorflow_inter_op_parallelism
         if intra or inter:
-            return intra, inter
-        return self.tensorflow_session_parallelism, self.tensorflow_session_parallelism
+            return intra, inter, 0
+        both = self.tensorflow_session_parallelism
+        return (both, both, 0) if both else (1, 0, self.slots + 1)
 
 
 def parse_flags(arguments: Sequence[str]) -> Flags:

@@ -24,8 +24,8 @@ def load_version(name: str, folder: Path, flags: Flags) -> SavedModel:
     that may not be, and for one that does not load or does not answer a request recorded with it.
     """
     _require_trusted(folder, flags)
-    intra, inter = flags.parallelism
-    model = SavedModel(folder, SessionOptions(intra, inter, tuple(flags.saved_model_tags.split(","))))
+    intra, inter, requests = flags.parallelism
+    model = SavedModel(folder, SessionOptions(intra, inter, tuple(flags.saved_model_tags.split(",")), requests))
     if flags.enable_model_warmup:
         try:
             records = warm_up(model, folder, flags.num_request_iterations_for_warmup)

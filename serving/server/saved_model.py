@@ -2,7 +2,8 @@
 
 The Python package of TensorFlow is not imported: its loader would keep every request waiting (see `tensorflow_c`).
 `inter_op_parallelism=-1` (operations run in the caller's thread) makes a toy faster, 53 µs a call where it takes 86,
-and the real release slower, 12 ms where it takes 9 (both on a busy machine), so it is not the default.
+and the real release slower, 12 ms where it takes 9 (both on a busy machine), so it is not the default; a thread for
+each request is (`request_threads`).
 """
 
 import ctypes
@@ -15,6 +16,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from serving.protocol import config_pb2, meta_graph_pb2
+from serving.server.request_threads import RequestThreads, request_threads
 from serving.server.status import Code, ServingError, not_found
 from serving.server.tensorflow_c import (
     Output,
@@ -37,11 +39,15 @@ _INITIALIZER = "__saved_model_init_op"  # TF2's, dressed as a signature
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How TensorFlow may use the machine: threads within and between operations; 0 leaves it to TensorFlow."""
+    """How TensorFlow may use the machine: threads within and between operations; 0 leaves it to TensorFlow.
+
+    `request_threads`: so many requests have a thread each at once, whatever `inter_op_parallelism` is; 0 is none.
+    """
 
     intra_op_parallelism: int = 0
     inter_op_parallelism: int = 0
     tags: tuple[str, ...] = ("serve",)
+    request_threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,11 @@ class SavedModel:
         self._ways: dict[tuple[tuple[str, ...], tuple[str, ...]], _Way] = {}
         self._finding = threading.Lock()
         self._session: Any = None
+        self._threads = request_threads(options.request_threads)
         self._graph = quick().TF_NewGraph()
         meta_graph = quick().TF_NewBuffer()
         try:
-            self._session = _load(folder, options, self._graph, meta_graph)
+            self._session = _load(folder, options, self._threads, self._graph, meta_graph)
             self.signatures: dict[str, Any] = _signatures(meta_graph.contents)
         except Exception:
             self.close()
@@ -83,10 +90,10 @@ class SavedModel:
         try:
             for name in way.feeds:
                 given.append(new_tensor(feeds[name]))
-            with checked_status() as status:
+            with checked_status() as status, self._threads.one() as run_options:
                 slow().TF_SessionRun(
                     self._session,
-                    None,
+                    run_options,
                     way.inputs,
                     pointers(given),
                     len(given),
@@ -137,11 +144,12 @@ class SavedModel:
             return way
 
 
-def _load(folder: Path, options: SessionOptions, graph: Any, meta_graph: Any) -> Any:
+def _load(folder: Path, options: SessionOptions, threads: RequestThreads, graph: Any, meta_graph: Any) -> Any:
     """The TF_Session."""
     config = config_pb2.ConfigProto(
         intra_op_parallelism_threads=options.intra_op_parallelism,
         inter_op_parallelism_threads=options.inter_op_parallelism,
+        session_inter_op_thread_pool=threads.pools if options.request_threads else [],
     ).SerializeToString()
     tags = (ctypes.c_char_p * len(options.tags))(*(tag.encode() for tag in options.tags))
     chosen = quick().TF_NewSessionOptions()

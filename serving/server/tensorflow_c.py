@@ -49,6 +49,7 @@ _QUICK: dict[str, tuple[Any, list[Any]]] = {
     "TF_Message": (c_char_p, [c_void_p]),
     "TF_NewGraph": (c_void_p, []),
     "TF_NewBuffer": (POINTER(Buffer), []),
+    "TF_NewBufferFromString": (POINTER(Buffer), [c_char_p, c_size_t]),
     "TF_DeleteBuffer": (None, [POINTER(Buffer)]),
     "TF_NewSessionOptions": (c_void_p, []),
     "TF_DeleteSessionOptions": (None, [c_void_p]),

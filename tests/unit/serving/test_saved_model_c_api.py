@@ -1,5 +1,6 @@
 """SavedModels loaded and run through TensorFlow's C API: messages written here, without TensorFlow's Python."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from serving.protocol import saved_model_pb2, types_pb2
+from serving.protocol import config_pb2, saved_model_pb2, types_pb2
 from serving.server import saved_model, tensorflow_c
 from serving.server.saved_model import SavedModel, SessionOptions
 from serving.server.status import Code, ServingError
@@ -111,6 +112,30 @@ def test_what_tensorflow_refuses_comes_with_its_code_and_words(echo):
     (echo / "saved_model.pb").write_bytes(b"no graph")
     with pytest.raises(ServingError, match="Read less bytes"):
         SavedModel(echo, SessionOptions())
+
+
+def test_each_request_that_runs_has_a_thread_of_its_own_and_gives_it_back(echo):
+    models = [SavedModel(echo, SessionOptions(1, request_threads=2)) for _ in range(2)]
+    (threads,) = {id(model._threads): model._threads for model in models}.values()  # two versions share them
+    assert [(pool.num_threads, pool.global_name) for pool in threads.pools] == [
+        (0, ""),
+        (1, "tastemaker-request-1-of-2"),
+        (1, "tastemaker-request-2-of-2"),
+    ]
+    free = list(threads._free)
+    with threads.one() as first, threads.one() as second, threads.one() as none_left:
+        assert {id(first), id(second)} == {id(options) for options in free} and none_left is None
+        assert models[0].run({"text:0": TEXTS}, ["same:0"])[0].tolist() == TEXTS.tolist()
+    with pytest.raises(ServingError, match="Input to reshape"):
+        models[0].run({"text:0": TEXTS, "number:0": np.array([3], np.int32)}, ["sized:0"])
+    with ThreadPoolExecutor(8) as callers:
+        answers = callers.map(lambda n: models[n % 2].run({"text:0": TEXTS[: n % 3]}, ["same:0"])[0], range(200))
+        assert [len(answer) for answer in answers] == [n % 3 for n in range(200)]
+    assert sorted(map(id, threads._free)) == sorted(map(id, free))
+    numbers = [tensorflow_c.ctypes.string_at(o.contents.data, o.contents.length) for o in free]
+    assert sorted(config_pb2.RunOptions.FromString(o).inter_op_thread_pool for o in numbers) == [1, 2]
+    for model in models:
+        model.close()
 
 
 def test_past_so_many_sets_of_outputs_those_that_are_known_still_answer(echo, monkeypatch):

@@ -29,8 +29,9 @@ def test_flags_are_tf_servings():
     )
     assert (flags.port, flags.model_name, flags.enable_model_warmup) == (9000, "m", False)
     assert (flags.file_system_poll_wait_seconds, flags.max_num_load_retries) == (1, 5)
-    assert parse_flags(["--model_base_path=/m", "--tensorflow_session_parallelism=3"]).parallelism == (3, 3)
-    assert parse_flags(["--model_base_path=/m", "--tensorflow_inter_op_parallelism=-1"]).parallelism == (0, -1)
+    assert parse_flags(["--model_base_path=/m", "--tensorflow_session_parallelism=3"]).parallelism == (3, 3, 0)
+    assert parse_flags(["--model_base_path=/m", "--tensorflow_inter_op_parallelism=-1"]).parallelism == (0, -1, 0)
+    assert parse_flags(["--model_base_path=/m", "--max_running_requests=4"]).parallelism == (1, 0, 5)
 
 
 @pytest.mark.parametrize(
