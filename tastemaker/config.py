@@ -41,9 +41,13 @@ class SplitConfig(_Section):
     test_days: int = Field(default=28, ge=1, description="Requests every figure in the report comes from.")
 
 
+EncoderName = Literal["mean", "cnn", "lstm", "attention"]
+
+
 class RetrieverConfig(_Section):
     """The two-tower model."""
 
+    encoder: EncoderName = Field(default="mean", description="How the query tower reads a user's history.")
     embedding_dimension: int = Field(default=64, ge=2, description="Width of the query and candidate vectors.")
     batch_size: int = Field(default=2048, ge=2, description="Examples, and in-batch negatives, per step.")
     max_epochs: int = Field(default=20, ge=1, description="Upper bound; validation recall stops earlier.")

@@ -15,6 +15,7 @@ from tastemaker import names
 from tastemaker.config import (
     CandidatesConfig,
     Config,
+    EncoderName,
     EvaluationConfig,
     FeaturesConfig,
     RankerConfig,
@@ -141,7 +142,7 @@ def all_days(count: int = ITEMS) -> pa.Table:
     return items_table([row for d in range(13, -1, -1) for row in items_of(AS_OF - timedelta(days=d), count)])
 
 
-def tower(items: pa.Table, seed: int = 1) -> TwoTower:
+def tower(items: pa.Table, seed: int = 1, encoder: EncoderName = "mean") -> TwoTower:
     """Untrained: random vectors, the same in every process."""
     texts = {
         "user_country": Vocabulary(("UK",)),
@@ -150,7 +151,7 @@ def tower(items: pa.Table, seed: int = 1) -> TwoTower:
         names.ITEM_ID: Vocabulary.of(items[names.ITEM_ID].to_pylist()),
         "item_title_words": Vocabulary.of(w for t in items["item_title"].to_pylist() for w in title_words(t or "")),
     }
-    config = TowerConfig.declared(dimension=8, as_of=microseconds(AS_OF))
+    config = TowerConfig.declared(dimension=8, as_of=microseconds(AS_OF), encoder=encoder)
     return TwoTower(config, texts, seed)
 
 

@@ -34,7 +34,7 @@ from training.release import (
     sample_users,
 )
 from training.release.fused_graph import FusedRecommender
-from training.retrieval import two_tower
+from training.retrieval import encoders, named_weights, two_tower
 from training.retrieval.fit import for_ranker_folder
 from training.retrieval.two_tower import TwoTower
 from training.splits import Window, plan_windows
@@ -64,8 +64,9 @@ GRAPH_CODE = [
         feature_tensors,
         vocabulary,
         two_tower,
+        named_weights,
     )
-]
+] + [Path(encoders.__file__).parent]
 
 
 def ranker_folder(home: Home, as_of: datetime) -> Path:

@@ -219,7 +219,8 @@ class RetrieverTraining:
         return tower_vocabularies(self._shape(end), requests, self.items, pairs, self.snapshots)
 
     def _shape(self, end: datetime) -> TowerConfig:
-        return TowerConfig.declared(self.settings.embedding_dimension, as_of=microseconds(end))
+        settings = self.settings
+        return TowerConfig.declared(settings.embedding_dimension, microseconds(end), encoder=settings.encoder)
 
     def _run_name(self) -> str:
         s = self.settings

@@ -21,6 +21,8 @@ from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import Feature, feature_tables
 from tastemaker.steps import write_atomically
 from training.feature_tensors import NUMERIC_TYPES, item_features, item_tensors, user_features, with_defaults
+from training.retrieval.encoders import EncoderName, History, history_encoder
+from training.retrieval.named_weights import NamedWeights
 from training.vocabulary import PADDING, UNKNOWN, Vocabulary, load_vocabularies, save_vocabularies, split_titles
 
 HISTORY_ITEM_IDS = "history_item_ids"
@@ -31,7 +33,6 @@ ITEM_TITLE = "item_title"
 WORDS = "item_title_words"
 
 TITLE_WORDS = 24  # words of a title that count; the longest of Online Retail has 9
-AGE_BUCKETS = 11  # floor(log2(1 + days)): today, 1-2, 3-6, … over 1023 days
 DAY = 86_400_000_000  # microseconds
 
 Tensors = Mapping[str, tf.Tensor]
@@ -47,15 +48,18 @@ class TowerConfig:
 
     dimension: int
     hidden: int
-    interests: int  # separately weighted means of the history, e.g. a recent and a lasting taste
+    interests: int  # vectors that the encoder makes of a history, e.g. a recent and a lasting taste
     user_texts: tuple[str, ...]
     user_numerics: tuple[str, ...]
     item_texts: tuple[str, ...]
     item_numerics: tuple[str, ...]
     as_of: int
+    encoder: EncoderName = "mean"  # a tower saved before there was a choice has this one
 
     @classmethod
-    def declared(cls, dimension: int, as_of: int, hidden: int = 128, interests: int = 2) -> "TowerConfig":
+    def declared(
+        cls, dimension: int, as_of: int, hidden: int = 128, interests: int = 2, encoder: EncoderName = "mean"
+    ) -> "TowerConfig":
         """Every scalar feature of `recommend_v1` and of `item_profile`.
 
         Not of `item_activity`: with it validation recall@20 on Online Retail fell from .136 to .123. What sells now is
@@ -71,6 +75,7 @@ class TowerConfig:
             item_texts=tuple(name for name in _named(profile, ("varchar",)) if name != ITEM_TITLE),
             item_numerics=_named(profile, NUMERIC_TYPES),
             as_of=as_of,
+            encoder=encoder,
         )
 
 
@@ -88,24 +93,23 @@ class TwoTower(tf.Module):
         self.config = config
         self.vocabularies = vocabularies
         self._tables = {name: vocabulary.table() for name, vocabulary in vocabularies.items()}
-        self._random = np.random.default_rng(seed)
-        self._weights: dict[str, tf.Variable] = {}
+        weights = NamedWeights(np.random.default_rng(seed))
+        self._own = weights
         c, d = config, config.dimension
-        self._embedding(names.ITEM_ID, d)
-        self._embedding(WORDS, d)
-        for name in (*c.user_texts, *c.item_texts):
-            self._embedding(name, d)
+        for name in (names.ITEM_ID, WORDS, *c.user_texts, *c.item_texts):
+            weights.add_table(f"embedding/{name}", vocabularies[name].size, d)
         for side, numerics in (("query", c.user_numerics), ("candidate", c.item_numerics)):
-            self._weight(f"{side}/mean", np.zeros(len(numerics)), trainable=False)
-            self._weight(f"{side}/scale", np.ones(len(numerics)), trainable=False)
-        recency = -np.log1p(np.arange(AGE_BUCKETS))[:, None] * np.linspace(0, 1, c.interests)[None, :]
-        self._weight("query/recency", recency)
-        self._weight("query/count", np.zeros(c.interests) + 0.5)
-        self._weight("query/interest", np.ones((c.interests, d)) / c.interests)
-        self._dense("query/hidden", d * (c.interests + len(c.user_texts)) + 2 * len(c.user_numerics) + 1, c.hidden)
-        self._dense("query/out", c.hidden, d)
-        self._dense("candidate/hidden", d * (2 + len(c.item_texts)) + 2 * len(c.item_numerics), c.hidden)
-        self._dense("candidate/out", c.hidden, d)
+            weights.add(f"{side}/mean", np.zeros(len(numerics)), trainable=False)
+            weights.add(f"{side}/scale", np.ones(len(numerics)), trainable=False)
+        weights.add("query/interest", np.ones((c.interests, d)) / c.interests)
+        width = d * (c.interests + len(c.user_texts)) + 2 * len(c.user_numerics) + 1
+        weights.add_layer("query/hidden", width, c.hidden)
+        weights.add_layer("query/out", c.hidden, d)
+        width = d * (2 + len(c.item_texts)) + 2 * len(c.item_numerics)
+        weights.add_layer("candidate/hidden", width, c.hidden)
+        weights.add_layer("candidate/out", c.hidden, d)
+        self._encoder = history_encoder(c.encoder, d, c.interests, seed)
+        self._weights = {**weights.by_name, **self._encoder.weights}
 
     # -- the public towers -------------------------------------------------------------------------------------------
 
@@ -146,9 +150,9 @@ class TwoTower(tf.Module):
         texts = [self._lookup(name, user[name]) for name in c.user_texts]
         numbers = self._numbers("query", c.user_numerics, with_defaults(user, self._user_numeric_features()))
         flat = tf.reshape(interests, [-1, c.interests * c.dimension])
-        hidden = self._layer("query/hidden", tf.concat([flat, *texts, numbers, any_history], axis=1))
+        hidden = self._own.layer("query/hidden", tf.concat([flat, *texts, numbers, any_history], axis=1))
         lasting = tf.reduce_sum(interests * self._weights["query/interest"], axis=1)
-        return tf.math.l2_normalize(lasting + self._layer("query/out", tf.nn.relu(hidden)), axis=1)
+        return tf.math.l2_normalize(lasting + self._own.layer("query/out", tf.nn.relu(hidden)), axis=1)
 
     def candidates_from_indices(self, item: Tensors) -> tf.Tensor:
         """Unit vectors `[n, dimension]` from the tensors of `item_indices`."""
@@ -160,28 +164,23 @@ class TwoTower(tf.Module):
         bag /= tf.sqrt(tf.maximum(tf.reduce_sum(present, axis=1), 1.0))
         texts = [self._lookup(name, item[name]) for name in c.item_texts]
         numbers = self._numbers("candidate", c.item_numerics, with_defaults(item, self._item_numeric_features()))
-        hidden = self._layer("candidate/hidden", tf.concat([own, bag, *texts, numbers], axis=1))
-        return tf.math.l2_normalize(own + self._layer("candidate/out", tf.nn.relu(hidden)), axis=1)
+        hidden = self._own.layer("candidate/hidden", tf.concat([own, bag, *texts, numbers], axis=1))
+        return tf.math.l2_normalize(own + self._own.layer("candidate/out", tf.nn.relu(hidden)), axis=1)
 
     def _interests(self, user: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
-        """Weighted means of the history's items `[batch, interests, dimension]`, and whether there is any `[batch, 1]`.
-
-        An item's weight is a softmax over the history of a learnt value of its age bucket plus a learnt multiple of
-        log(1 + count), for each interest its own.
-        """
+        """The encoder's vectors `[batch, interests, dimension]`, and whether there is any history `[batch, 1]`."""
         ids = user[HISTORY_ITEM_IDS]
         asked = user[names.REQUEST_TIMESTAMP]
         asked = tf.where(tf.equal(asked, 0), tf.constant(self.config.as_of, tf.int64), asked)
         age = tf.maximum(asked[:, None] - user[HISTORY_TIMESTAMPS], 0)
-        days = tf.cast(age, tf.float32) / DAY
-        bucket = tf.minimum(tf.cast(tf.floor(tf.math.log1p(days) / np.log(2.0)), tf.int32), AGE_BUCKETS - 1)
-        counts = tf.math.log1p(tf.cast(tf.maximum(user[HISTORY_COUNTS], 0), tf.float32))
-        logits = tf.gather(self._weights["query/recency"], bucket) + counts[:, :, None] * self._weights["query/count"]
-        present = tf.not_equal(ids, PADDING)[:, :, None]
-        logits = tf.where(present, logits, tf.constant(-1e9, tf.float32))
-        weights = tf.where(present, tf.nn.softmax(logits, axis=1), 0.0)
-        means = tf.linalg.matmul(weights, self._lookup(names.ITEM_ID, ids), transpose_a=True)
-        return means, tf.cast(tf.reduce_any(present, axis=1), tf.float32)
+        present = tf.not_equal(ids, PADDING)
+        history = History(
+            items=self._lookup(names.ITEM_ID, ids),
+            present=present,
+            age_days=tf.cast(age, tf.float32) / DAY,
+            counts=tf.cast(tf.maximum(user[HISTORY_COUNTS], 0), tf.float32),
+        )
+        return self._encoder(history), tf.cast(tf.reduce_any(present, axis=1, keepdims=True), tf.float32)
 
     def _numbers(self, side: str, features: tuple[str, ...], tensors: Tensors) -> tf.Tensor:
         """Signed log(1 + |x|), standardized, 0 where missing, and a flag for missing: `[batch, 2 × features]`."""
@@ -253,21 +252,6 @@ class TwoTower(tf.Module):
                 old = old[[PADDING, UNKNOWN, *(place.get(token, UNKNOWN) for token in fresh)]]
             tower._weights[name].assign(old)
         return tower
-
-    def _embedding(self, vocabulary: str, dimension: int) -> None:
-        size = self.vocabularies[vocabulary].size
-        self._weight(f"embedding/{vocabulary}", self._random.normal(0, 1 / np.sqrt(dimension), (size, dimension)))
-
-    def _dense(self, name: str, width: int, units: int) -> None:
-        limit = np.sqrt(6 / (width + units))  # Glorot & Bengio 2010
-        self._weight(f"{name}/kernel", self._random.uniform(-limit, limit, (width, units)))
-        self._weight(f"{name}/bias", np.zeros(units))
-
-    def _weight(self, name: str, value: np.ndarray, trainable: bool = True) -> None:
-        self._weights[name] = tf.Variable(value.astype(np.float32), trainable=trainable, name=name.replace("/", "_"))
-
-    def _layer(self, name: str, x: tf.Tensor) -> tf.Tensor:
-        return tf.linalg.matmul(x, self._weights[f"{name}/kernel"]) + self._weights[f"{name}/bias"]
 
     def _lookup(self, vocabulary: str, indices: tf.Tensor) -> tf.Tensor:
         return tf.gather(self._weights[f"embedding/{vocabulary}"], indices)
