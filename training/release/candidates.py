@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from tastemaker.config import CandidatesConfig
 from training.ranking.features import Retrieval
-from training.ranking.row_scatter import by_row, marked
 from training.release.item_index import ItemIndex
 from training.release.item_snapshot import ItemSnapshot, rows_at
 
@@ -52,8 +51,8 @@ def union(
     count = tf.minimum(count, rows)
     enough = tf.minimum(tf.maximum(count + tf.shape(excluded)[1], sources.two_tower), rows)
     _, nearest = index.nearest(query, enough)
-    barred = marked(excluded, rows)
-    last = tf.argsort(tf.gather(barred, nearest, batch_dims=1), axis=1, stable=True)
+    barred = tf.sort(tf.pad(excluded, [[0, 0], [0, 1]], constant_values=-1), axis=1)  # never without a column
+    last = tf.argsort(tf.cast(_among(barred, nearest), tf.int32), axis=1, stable=True)
     kept = tf.gather(nearest, last, batch_dims=1)[:, :count]
 
     popular = items.by_popularity[: sources.popular]
@@ -61,15 +60,24 @@ def union(
     if sources.history:
         parts.insert(1, history)
     found = tf.concat(parts, axis=1)
-    width = tf.shape(found)[1]
-    order = tf.broadcast_to(tf.range(width)[None, :], [batch, width])
-    first = tf.tensor_scatter_nd_min(tf.fill([batch, rows], width), by_row(found), tf.reshape(order, [-1]))
-    valid = (
-        (tf.gather(first, found, batch_dims=1) == order)
-        & (tf.gather(barred, found, batch_dims=1) == 0.0)
-        & rows_at(items.available, found)
-    )
+    valid = _first_places(found) & ~_among(barred, found) & rows_at(items.available, found)
     return Candidates(found, valid), nearest[:, : min(sources.two_tower, rows)]
+
+
+def _among(codes: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
+    """bool `[B, n]`: which of int32 `[B, n]` stand in the same row of sorted int32 `[B, m]`, m at least 1.
+
+    By search, not by marks in a row of all items: for a million those are 4 MB a user to fill and copy.
+    """
+    at = tf.raw_ops.LowerBound(sorted_inputs=codes, values=asked, out_type=tf.int32)
+    return tf.gather(codes, tf.minimum(at, tf.shape(codes)[1] - 1), batch_dims=1) == asked
+
+
+def _first_places(codes: tf.Tensor) -> tf.Tensor:
+    """bool `[B, n]`: where each row of int32 `[B, n]` has a value for the first time."""
+    order = tf.argsort(codes, axis=1, stable=True)
+    run = tf.raw_ops.LowerBound(sorted_inputs=tf.gather(codes, order, batch_dims=1), values=codes, out_type=tf.int32)
+    return tf.gather(order, run, batch_dims=1) == tf.range(tf.shape(codes)[1])[None, :]
 
 
 def retrieval_of(query: tf.Tensor, items: ItemSnapshot, candidates: tf.Tensor, listed: tf.Tensor) -> Retrieval:

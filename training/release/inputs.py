@@ -42,19 +42,18 @@ def aligned(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
     In-graph error (InvalidArgument), by the input's name, when one has no row, or neither one nor as many as others.
     """
-    rows = {name: tf.shape(tensor)[0] for name, tensor in inputs.items()}
-    batch = tf.reduce_max(tf.stack(list(rows.values())))
-    result = {}
-    for name, tensor in inputs.items():
-        fits = tf.debugging.Assert(
-            (rows[name] == 1) | ((rows[name] == batch) & (batch > 0)),
-            [f"Input {name} must have one row, or as many as the other inputs; it has", rows[name], "of", batch],
-            name=f"rows_of_{name}",
-        )
-        with tf.control_dependencies([fits] if fits is not None else []):
-            at = tf.minimum(tf.range(batch), rows[name] - 1)
-            result[name] = tf.gather(tensor, at)
-    return result
+    # All inputs' rows as one vector: with six operations for each of 21 inputs they were a seventh of a request's.
+    rows = tf.stack([tf.shape(tensor)[0] for tensor in inputs.values()])
+    batch = tf.reduce_max(rows)
+    fits = (rows == 1) | ((rows == batch) & (batch > 0))
+    first = tf.argmin(tf.cast(fits, tf.int32))
+    said = [f"Input {name} must have one row, or as many as the other inputs; it has" for name in inputs]
+    checked = tf.debugging.Assert(
+        tf.reduce_all(fits), [tf.gather(said, first), tf.gather(rows, first), "of", batch], name="rows_of_inputs"
+    )
+    with tf.control_dependencies([checked] if checked is not None else []):
+        at = tf.unstack(tf.minimum(tf.range(batch)[None, :], rows[:, None] - 1), len(inputs))
+    return {name: tf.gather(tensor, own) for (name, tensor), own in zip(inputs.items(), at, strict=True)}
 
 
 def require_k(k: tf.Tensor) -> tf.Tensor:
