@@ -18,6 +18,8 @@ from tastemaker.steps import write_atomically
 FORMAT: Final = 1
 OVERRIDE: Final = "override"
 MANIFEST: Final = "manifest.json"
+# A release that is worse all round fails a dozen rules; the line that an operator reads last names the first.
+_FIRST: Final = 5
 LONGEST_OVERRIDE_HOURS: Final = 24 * 7
 
 
@@ -78,19 +80,23 @@ def require_passed(home: Home, as_of: datetime, now: datetime | None = None) -> 
         return verdict
     override = verdict["override"]
     if override is None:
-        raise GateFailedError(f"The release {verdict['release']} is blocked: {failed_rules(verdict)}")
+        raise GateFailedError(f"The release {verdict['release']} is blocked: {failed_rules(verdict, _FIRST)}")
     until = datetime.fromisoformat(override["until"])
     if (now or datetime.now(UTC)) >= until:
         raise GateFailedError(
             f"The release {verdict['release']} is blocked; the override by {override['who']} ended at "
-            f"{until:%Y-%m-%d %H:%M} UTC: {failed_rules(verdict)}"
+            f"{until:%Y-%m-%d %H:%M} UTC: {failed_rules(verdict, _FIRST)}"
         )
     return verdict
 
 
-def failed_rules(verdict: Mapping[str, Any]) -> str:
-    """The sentences of the rules that failed, in one line."""
-    return " ".join(rule["sentence"] for rule in verdict["rules"] if not rule["passed"])
+def failed_rules(verdict: Mapping[str, Any], most: int | None = None) -> str:
+    """The sentences of the rules that failed, in one line; of more than `most` the first, and how many there are."""
+    sentences = [rule["sentence"] for rule in verdict["rules"] if not rule["passed"]]
+    if most is None or len(sentences) <= most:
+        return " ".join(sentences)
+    told = " ".join(sentences[:most])
+    return f"{told} {len(sentences) - most} more of {len(verdict['rules'])} rules failed; the report shows all."
 
 
 def override_verdict(home: Home, as_of: datetime, *, who: str, why: str, hours: float) -> dict[str, Any]:

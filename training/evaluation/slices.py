@@ -16,8 +16,7 @@ from training.feature_tensors import column_of
 
 NEW_DAYS = 30  # a customer's first month
 WHOLESALE_SHARE = 0.1  # of the requests, those of the users with the largest value in 90 days
-BIG_COUNTRY_REQUESTS = 30  # below, an interval says nothing; such countries are judged together
-COUNTRIES = 6
+BIG_COUNTRY_REQUESTS = 30  # below, an interval says nothing; such countries are judged as one
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def _countries(table: pa.Table) -> Iterator[tuple[str, np.ndarray]]:
     country = column_of(table, "user_country").cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
     known, counts = np.unique(country.astype(str), return_counts=True)
     order = np.lexsort((known, -counts))
-    big = [known[i] for i in order if counts[i] >= BIG_COUNTRY_REQUESTS and known[i]][:COUNTRIES]
+    big = [known[i] for i in order if counts[i] >= BIG_COUNTRY_REQUESTS and known[i]]
     yield from ((str(name), country == name) for name in big)
     yield "other or unknown", ~np.isin(country.astype(str), big)
 

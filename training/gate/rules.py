@@ -63,6 +63,7 @@ def rulings(figures: Mapping[str, Any], config: ReleaseGateConfig) -> list[Rulin
     found += [_calibrated(figures, config), _coverage(figures, config)]
     if facing:
         found.append(_coverage_kept(figures, config))
+    found += _coverage_beside(figures)
     return found
 
 
@@ -186,6 +187,15 @@ def _coverage_kept(figures: Mapping[str, Any], config: ReleaseGateConfig) -> Rul
     told = f"{100 * found['release']:.1f} % of the catalogue against the champion's {100 * found['other']:.1f} %: "
     told += f"{'at least' if passed else 'less than'} {100 * config.kept_coverage:g} % of it."
     return _ruling(COVERAGE_KEPT, "catalogue", found["difference"], bound, passed, told, observed=found["release"])
+
+
+def _coverage_beside(figures: Mapping[str, Any]) -> Iterator[Ruling]:
+    """Of the baselines' coverage none is judged: lists drawn by lot would have the most."""
+    for other in (name for name in figures["systems"] if name not in NO_BASELINES):
+        found = figures["against"][other]["coverage"]
+        told = f"{100 * found['release']:.1f} % of the catalogue to the {100 * found['other']:.1f} % of {other}, "
+        told += f"{interval_text(found['difference'])}; shown, not judged."
+        yield _ruling(COVERAGE, f"coverage against {other}", found["difference"], None, True, told)
 
 
 def _ruling(

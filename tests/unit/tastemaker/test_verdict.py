@@ -35,6 +35,16 @@ def test_what_is_blocked_says_why(home):
         require_passed(judged(home, passed=False), AS_OF)
 
 
+def test_what_fails_many_rules_names_the_first_and_counts_the_others(home):
+    verdict = read_verdict(judged(home, passed=False), AS_OF)
+    failed = [{"rule": "slice", "passed": False, "sentence": f"Slice {number} is worse."} for number in range(7)]
+    write_verdict(home, AS_OF, {**verdict, "rules": [verdict["rules"][0], *failed]})
+    shown = " ".join(one["sentence"] for one in failed[:5])
+    with pytest.raises(GateFailedError) as refused:
+        require_passed(home, AS_OF)
+    assert str(refused.value) == f"The release r1 is blocked: {shown} 2 more of 8 rules failed; the report shows all."
+
+
 def test_what_nobody_judged_is_not_published(home):
     with pytest.raises(TastemakerError, match="no release candidate"):
         require_passed(home, AS_OF)

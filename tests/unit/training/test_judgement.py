@@ -1,12 +1,15 @@
 """Answers made up by hand: the verdict is honest, slices add up."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from toys import two_tastes as toy
 from toys.judged_answers import answers, judged
 
+from training.evaluation import slices
 from training.evaluation.judgement import per_request, per_request_table, quality_table, verdict
 from training.evaluation.pictures import cumulative_places
 from training.evaluation.slices import slices_of
@@ -54,6 +57,17 @@ def test_slices_of_a_dimension_are_a_partition():
         requests = np.sum([part.requests for part in of_it], axis=0)
         assert (requests == (len(of_it) if dimension == "items taken" else 1)).all()
         assert (np.sum([part.positives for part in of_it], axis=0) == 1).all()
+
+
+def test_each_country_with_enough_requests_is_a_slice_however_many_there_are(monkeypatch):
+    made = answers(release=0.9)
+    big = [f"country {n}" for n in range(12)]
+    countries = [big[n % 12] for n in range(len(made.requests) - 1)] + ["one request"]
+    monkeypatch.setattr(slices, "BIG_COUNTRY_REQUESTS", 7)
+    place = made.requests.column_names.index("user_country")
+    table = made.requests.set_column(place, "user_country", pa.array(countries))
+    named = [part.name for part in slices_of(replace(made, requests=table)) if part.dimension == "country"]
+    assert sorted(named) == sorted([*big, "other or unknown"])
 
 
 def test_slices_average_to_the_whole():

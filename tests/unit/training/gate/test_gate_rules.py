@@ -76,6 +76,10 @@ def test_a_release_as_good_as_the_champion_passes_every_rule(equals):
     judged = {ruling.subject for ruling in found if ruling.rule == rules.NO_SLICE_WORSE}
     assert judged == {f"{part.dimension}: {part.name}" for part in slices_of(equals)}
     assert {"items taken: long tail (the rest)", "customer: new: nothing known before"} < judged
+    covered = {r.subject: r.bound is not None and r.low is not None for r in found if r.rule == rules.COVERAGE_KEPT}
+    shown = {r.subject: r.bound is None and r.low is not None for r in found if r.subject.startswith("coverage")}
+    assert covered == {"catalogue": True}
+    assert shown == {"coverage against popularity": True, "coverage against ALS": True}
 
 
 def test_ten_percent_worse_is_blocked(equals):
