@@ -25,10 +25,12 @@ from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.moments import microseconds
 from tastemaker.steps import digest_files
+from training.datasets.item_snapshots import snapshot_of
 from training.evaluation.answers import Champion, ChampionAnswers, item_indices, probabilities_of
 from training.evaluation.as_served import difference
 from training.evaluation.current_champion import AS_SERVED, INCOMPARABLE, REPLAYED, Published
-from training.feature_tensors import query_tensors, request_timestamps
+from training.evaluation.shop_day import pairs_of
+from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.fit import CALIBRATION, MODEL, ranker_folder
@@ -216,10 +218,24 @@ def _replayed(
     if not pc.any(pc.equal(items["day"], pa.scalar(moment.replace(tzinfo=None), items["day"].type))).as_py():
         raise TastemakerError(f"there is no snapshot of the items of {moment:%Y-%m-%d %H:%M} to compare it by")
     graph = assembled(home, config, trained, items, moment, str(manifest["release"]))
-    differs = difference(graph, published.folder, requests, k)
+    differs = difference(graph, published.folder, _known_then(requests, items, moment), k)
     if differs:
         raise TastemakerError(f"today's code does not answer as it does: {differs}")
     return ReplayedChampion(graph, ranker_folder(home, trained), since)
+
+
+def _known_then(requests: pa.Table, items: pa.Table, moment: datetime) -> pa.Table:
+    """The requests whose histories name only items of a moment.
+
+    To the release of that moment a later item is a name like any other; to today's graph it has features. Raises
+    TastemakerError when there is no such request.
+    """
+    then = ItemUniverse.of(column_of(snapshot_of(items, moment), names.ITEM_ID).to_pylist())
+    owner, item = pairs_of(column_of(requests, "history_item_ids"), then)
+    known = requests.filter(pa.array(~np.isin(np.arange(len(requests)), owner[item == then.unknown])))
+    if not len(known):
+        raise TastemakerError(f"every judged request tells of items that came after {moment:%Y-%m-%d %H:%M} UTC")
+    return known
 
 
 def _require_same_schema(manifest: Mapping[str, Any]) -> None:

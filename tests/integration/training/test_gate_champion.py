@@ -36,6 +36,7 @@ pytestmark = pytest.mark.integration
 LATER = toy.AS_OF + timedelta(days=1)
 VERSION = 202603010000_00
 DAY = 86_400_000_000  # microseconds
+NEW = "first seen after the champion was made"
 CONFIG = toy.CONFIG.model_copy(update={"release_gate": ReleaseGateConfig(max_calibration_error=5)})
 
 
@@ -84,14 +85,28 @@ def figures_of(home: Home) -> dict:
     return json.loads((evaluation_folder(home, LATER) / METRICS).read_text())
 
 
-def contending(home: Home, **changes):
-    """The champion as it can be asked when its manifest says something else, the last two days' requests, and items."""
+def contending(home: Home, newcomers: int = 0, **changes):
+    """The champion as it can be asked when its manifest says something else, the last two days' requests, and items.
+
+    The histories of the last `newcomers` requests are of an item that is first seen after the champion was made.
+    """
     folder = home.models / "recommender" / str(VERSION)
     published = Published(VERSION, folder, {**json.loads((folder / "manifest.json").read_text()), **changes})
     items = read_dataset(items_file(home, LATER))
     requests = plan_windows(CONFIG.split, LATER).test.select(read_dataset(requests_file(home, LATER)))
+    if newcomers:
+        items, requests = with_a_new_item(items, requests, newcomers)
     universe = ItemUniverse.of(items[names.ITEM_ID].to_pylist())
     return contender(home, published, universe, requests, items, 5), requests, items
+
+
+def with_a_new_item(items: pa.Table, requests: pa.Table, told_by: int) -> tuple[pa.Table, pa.Table]:
+    first = items.filter(pa.compute.equal(items["day"], pa.scalar(LATER.replace(tzinfo=None)))).slice(0, 1).to_pylist()
+    items = pa.concat_tables([items, pa.Table.from_pylist([{**first[0], names.ITEM_ID: NEW}], items.schema)])
+    rows = requests.to_pylist()
+    for row in rows[len(rows) - told_by :]:
+        row["history_item_ids"] = [NEW] * max(1, len(row["history_item_ids"]))
+    return items, pa.Table.from_pylist(rows, requests.schema)
 
 
 def pairs_of_everyone(requests: pa.Table) -> RankerRows:
@@ -112,6 +127,14 @@ def test_a_champion_of_the_same_models_is_replayed_and_makes_no_difference(home,
     assert against["ndcg"]["other"] == pytest.approx(judged["systems"]["champion"]["ndcg"]["value"])
     for found in against.values():
         assert set(found["difference"].values()) == {0.0}
+
+
+def test_a_champion_is_replayed_though_its_callers_have_since_bought_what_it_cannot_know(home, judged):
+    found, requests, _ = contending(home, newcomers=5)
+    assert (found.how, found.why) == ("replayed", "")
+    found, *_ = contending(home, newcomers=len(requests))
+    assert found.how == "as served"
+    assert "every judged request tells of items that came after 2026-03-01 00:00 UTC" in found.why
 
 
 def test_the_verdict_names_the_champion_and_is_the_same_when_asked_again(home, judged):
