@@ -53,6 +53,15 @@ class Seen:
         return sum(answer.wrong for answer in self.answers)
 
     @property
+    def first_calls(self) -> "Seen":
+        """The first request that each version has answered, but for the one that answered first of all."""
+        first: dict[int, Answer] = {}
+        for answer in sorted(self.answers, key=lambda one: one.sent):
+            if answer.code == "OK":
+                first.setdefault(answer.version, answer)
+        return Seen(list(first.values())[1:], self.seconds)
+
+    @property
     def per_second(self) -> float:
         """Requests sent, a second."""
         return len(self.answers) / self.seconds

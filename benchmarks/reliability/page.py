@@ -35,7 +35,8 @@ def table(results: dict[str, Any]) -> str:
         (
             "… p99 while swapping",
             f"at rest {swaps['rest_p99_ms']} ms",
-            f"{swaps['swapping_p99_ms']} ms, {swap_ratio:.2f} × rest",
+            f"{swaps['swapping_p99_ms']} ms, {swap_ratio:.2f} × rest; of the first request to each version "
+            f"{swaps['first_calls_p99_ms']} ms",
         ),
         (
             "server hangs (SIGSTOP)",

@@ -96,6 +96,7 @@ class Swaps:
     versions_that_answered: int
     rest_p99_ms: float
     swapping_p99_ms: float
+    first_calls_p99_ms: float
 
 
 def swaps(folder: Path, count: int, per_second: float = 40.0, rest_seconds: float = 10.0) -> Swaps:
@@ -125,6 +126,7 @@ def swaps(folder: Path, count: int, per_second: float = 40.0, rest_seconds: floa
         versions_that_answered=len({answer.version for answer in seen.answers if answer.code == "OK"}),
         rest_p99_ms=round(rest.percentile(99), 1),
         swapping_p99_ms=round(seen.percentile(99), 1),
+        first_calls_p99_ms=round(seen.first_calls.percentile(99), 1),
     )
 
 
