@@ -58,6 +58,7 @@ def dbt_vars(home: Home, config: Config, source: str, as_of: datetime) -> dict[s
         "lateness_days": config.events.lateness_days,
         "history_length": config.features.history_length,
         "neighbours": config.features.neighbours,
+        "grain": config.features.grain,
     }
 
 

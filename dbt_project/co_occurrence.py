@@ -7,7 +7,7 @@ ten seconds.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 Integers = NDArray[np.int64]
-Days = NDArray[np.datetime64]
+Moments = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)
 class SessionItems:
-    """Numbered session i had numbered item i, on a day, in rows stamped from a midnight on: four arrays `[n]`."""
+    """Numbered session i had numbered item i, from a tick on, in rows stamped from a later one: four arrays `[n]`."""
 
     session: Integers
     item: Integers
-    happened_on: Days
-    enters_on: Days
+    happened_on: Moments
+    enters_on: Moments
 
     def where(self, chosen: NDArray[np.bool_]) -> "SessionItems":
         """The chosen rows."""
@@ -34,10 +34,10 @@ class SessionItems:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """One item's neighbours at a stamp, as known on a day: item numbers and scores `[m]`, best first."""
+    """One item's neighbours at a stamp, as known at a tick: item numbers and scores `[m]`, best first."""
 
-    stamp: date
-    known_on: date
+    stamp: datetime
+    known_on: datetime
     item: int
     others: Integers
     scores: NDArray[np.float64]
@@ -45,7 +45,7 @@ class Neighbours:
 
 def neighbour_versions(
     events: SessionItems,
-    versions: Sequence[tuple[date, date]],
+    versions: Sequence[tuple[datetime, datetime]],
     *,
     window_days: int,
     least_sessions: int,
@@ -53,18 +53,18 @@ def neighbour_versions(
 ) -> Iterator[Neighbours]:
     """Every item's neighbours at each version (stamp, known on), from what was known of the window before the stamp.
 
-    A version known later than its stamp holds only the items in sessions that late news touched on that very day.
+    A version known later than its stamp holds only the items in sessions that late news touched at that very tick.
     """
     for stamp, known_on in versions:
-        day = np.datetime64(stamp)
+        moment = np.datetime64(stamp)
         inside = events.where(
-            (events.happened_on < day)
-            & (events.happened_on >= day - np.timedelta64(window_days, "D"))
+            (events.happened_on < moment)
+            & (events.happened_on >= moment - np.timedelta64(window_days, "D"))
             & (events.enters_on <= np.datetime64(known_on))
         )
         touched = inside.item
         if known_on > stamp:
-            news = (events.enters_on == np.datetime64(known_on)) & (events.happened_on < day)
+            news = (events.enters_on == np.datetime64(known_on)) & (events.happened_on < moment)
             touched = inside.item[np.isin(inside.session, events.session[news])]
         item, other, score = nearest_items(
             inside.session, inside.item, least_sessions=least_sessions, neighbours=neighbours

@@ -26,8 +26,11 @@ class EventsConfig(_Section):
 
 
 class FeaturesConfig(_Section):
-    """Sizes of the list-valued features."""
+    """How fine the features' time is, and sizes of the list-valued ones."""
 
+    grain: Literal["day", "hour"] = Field(
+        default="day", description="Feature rows are stamped with midnights, or with full hours; windows stay days."
+    )
     history_length: int = Field(default=100, ge=1, description="Distinct items kept in a user's history.")
     neighbours: int = Field(default=20, ge=1, description="Items kept per item as bought or seen together.")
 

@@ -1,5 +1,5 @@
 -- What a history tells of an item is an event that had happened before the stamp and was known by created_timestamp:
--- looked up again among the events, for the versions of the last 30 days.
+-- looked up again among the events, for the versions of the last days.
 
 with
 
@@ -12,7 +12,7 @@ told as (
         unnest(history_item_ids) as item_id,
         unnest(history_timestamps) as last_at
     from {{ ref('user_history') }}
-    where created_timestamp <= {{ as_of() }} and created_timestamp > {{ as_of() }} - interval 30 day
+    where created_timestamp <= {{ as_of() }} and created_timestamp > {{ first_rechecked() }}
 
 ),
 
@@ -37,5 +37,5 @@ left join events
     and told.last_at = events.happened_at
 where
     events.enters_on is null
-    or events.enters_on > {{ day_of('told.created_timestamp') }}
+    or events.enters_on > told.created_timestamp
     or told.last_at >= {{ microseconds('told.event_timestamp') }}

@@ -1,4 +1,4 @@
-"""One row per item, Monday midnight at which it has a neighbour, and version; see `dbt_project.co_occurrence`."""
+"""One row per item, stamp at which it has a neighbour, and version; see `dbt_project.co_occurrence`."""
 
 import pyarrow as pa
 
@@ -24,14 +24,14 @@ def model(dbt, session):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     )
     if versions:
         first = versions[0][0]
-        numbered = numbered.filter(f"happened_on >= date '{first}' - {WINDOW_DAYS}")
+        numbered = numbered.filter(f"happened_on >= timestamp '{first}' - interval {WINDOW_DAYS} day")
     rows = numbered.fetchnumpy()
     names = dict(zip(rows["item"].tolist(), rows["item_id"].tolist(), strict=True))
     events = SessionItems(
         rows["session"],
         rows["item"],
-        rows["happened_on"].astype("datetime64[D]"),
-        rows["enters_on"].astype("datetime64[D]"),
+        rows["happened_on"].astype("datetime64[us]"),
+        rows["enters_on"].astype("datetime64[us]"),
     )
     found = list(
         neighbour_versions(
@@ -45,8 +45,8 @@ def model(dbt, session):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     return pa.table(
         {
             "item_id": pa.array([names[row.item] for row in found], pa.string()),
-            "event_timestamp": pa.array([row.stamp for row in found], pa.date32()).cast(pa.timestamp("us")),
-            "created_timestamp": pa.array([row.known_on for row in found], pa.date32()).cast(pa.timestamp("us")),
+            "event_timestamp": pa.array([row.stamp for row in found], pa.timestamp("us")),
+            "created_timestamp": pa.array([row.known_on for row in found], pa.timestamp("us")),
             "neighbour_item_ids": pa.array(
                 [[names[other] for other in row.others.tolist()] for row in found], pa.list_(pa.string())
             ),

@@ -1,6 +1,9 @@
--- One row per Monday and midnight at which neighbours are to be counted.
+-- One row per stamp and tick at which neighbours are to be counted.
 {{ config(materialized='table') }}
-{% set since = first_new_midnight('int_item_neighbours') %}
+{% set since = first_new_tick('int_item_neighbours') %}
+
+{# Tastes in a shop move by the week; yesterday's news is nobody's neighbour. #}
+{% set period = {'day': 'week', 'hour': 'day'}[var('grain')] %}
 
 with
 
@@ -13,12 +16,12 @@ session_items as (
 on_time as (
 
     select
-        monday as stamp,
-        monday as known_on
+        stamp,
+        stamp as known_on
     from (
-        select {{ each_day(
-            monday_at_or_after('greatest(min(enters_on), ' ~ since ~ ')'), last_stamp(), 7
-        ) }} as monday
+        select {{ each(
+            period, period_at_or_after('greatest(min(enters_on), ' ~ since ~ ')', period), last_stamp()
+        ) }} as stamp
         from session_items
     )
 
@@ -30,7 +33,7 @@ late as (
         stamp,
         known_on
     from ({{ late_versions('session_items', 'session_id', since) }})
-    where stamp = {{ monday_at_or_before('stamp') }}
+    where stamp = date_trunc('{{ period }}', stamp)
 
 ),
 

@@ -1,6 +1,6 @@
 {#
   A row counts the positive events of its user, or its item, of the day and of the 90 days before its stamp that were
-  known at its created_timestamp: counted again from the events, for the versions of the last 30 days. An event inside
+  known at its created_timestamp: counted again from the events, for the versions of the last days. An event inside
   its own feature is one too many here.
 #}
 {% test counts_only_earlier_events(model, entity) %}
@@ -10,11 +10,11 @@ with
 activity as (
 
     select * from {{ model }}
-    where created_timestamp <= {{ as_of() }} and created_timestamp > {{ as_of() }} - interval 30 day
+    where created_timestamp <= {{ as_of() }} and created_timestamp > {{ first_rechecked() }}
 
 ),
 
-days as (
+ticks as (
 
     select {{ key }}, happened_on, enters_on, count(*) as events
     from {{ ref('int_known_events') }}
@@ -31,16 +31,16 @@ counted as (
         activity.created_timestamp,
         any_value(activity.{{ entity }}_interactions_1d) as interactions_1d,
         any_value(activity.{{ entity }}_interactions_90d) as interactions_90d,
-        coalesce(sum(days.events) filter (
-            where days.happened_on >= {{ add_days(day_of('activity.event_timestamp'), -1) }}
+        coalesce(sum(ticks.events) filter (
+            where ticks.happened_on >= {{ add_days('activity.event_timestamp', -1) }}
         ), 0) as counted_1d,
-        coalesce(sum(days.events), 0) as counted_90d
+        coalesce(sum(ticks.events), 0) as counted_90d
     from activity
-    left join days
-        on activity.{{ key }} = days.{{ key }}
-        and days.happened_on < {{ day_of('activity.event_timestamp') }}
-        and days.happened_on >= {{ add_days(day_of('activity.event_timestamp'), -90) }}
-        and days.enters_on <= {{ day_of('activity.created_timestamp') }}
+    left join ticks
+        on activity.{{ key }} = ticks.{{ key }}
+        and ticks.happened_on < activity.event_timestamp
+        and ticks.happened_on >= {{ add_days('activity.event_timestamp', -90) }}
+        and ticks.enters_on <= activity.created_timestamp
     group by activity.{{ key }}, activity.event_timestamp, activity.created_timestamp
 
 )

@@ -33,17 +33,21 @@ COUNTED = ["user_activity_counts_only_earlier_events", "item_activity_counts_onl
 TOLD = "assert_history_holds_what_was_known"
 
 ACTIVITIES = ["user_activity", "item_activity"]
-STAMP = "cast(stamp as timestamp) as event_timestamp"
-HISTORY_STAMP = "cast(versions.stamp as timestamp) as event_timestamp"
+STAMP = " stamp as event_timestamp"
+HISTORY_STAMP = "versions.stamp as event_timestamp"
 KNOWN = "select * from {{ ref('int_known_events') }}"
-AT_ONCE = KNOWN.replace("*", "* replace ({{ add_days('happened_on', 1) }} as enters_on)")
+AT_ONCE = KNOWN.replace("*", "* replace ({{ add_ticks('happened_on', 1) }} as enters_on)")
 
 # leak → (table, the right SQL, the leaking SQL)
 LEAKS = {
     # dated two days before the last event it holds
     "a future row": [
-        *((table, STAMP, STAMP.replace("cast(stamp", "cast(stamp - 2")) for table in ACTIVITIES),
-        ("user_history", HISTORY_STAMP, HISTORY_STAMP.replace("versions.stamp", "versions.stamp - 2")),
+        *((table, STAMP, STAMP.replace("stamp as", "{{ add_ticks('stamp', -2) }} as")) for table in ACTIVITIES),
+        (
+            "user_history",
+            HISTORY_STAMP,
+            HISTORY_STAMP.replace("versions.stamp", "{{ add_ticks('versions.stamp', -2) }}"),
+        ),
     ],
     # the window reaches over its stamp into the day that a label of that day is drawn from
     "a label inside its own window": [
@@ -51,18 +55,22 @@ LEAKS = {
             (
                 table,
                 "greatest(enters_on, {{ since }}) as starts_on",
-                "greatest(enters_on - 1, {{ since }}) as starts_on",
+                "greatest({{ add_ticks('enters_on', -1) }}, {{ since }}) as starts_on",
             )
             for table in ACTIVITIES
         ),
         ("user_history", "positives.happened_on < versions.stamp", "positives.happened_on <= versions.stamp"),
-        ("user_history", "positives.enters_on <= versions.known_on", "positives.enters_on <= versions.known_on + 1"),
+        (
+            "user_history",
+            "positives.enters_on <= versions.known_on",
+            "positives.enters_on <= {{ add_ticks('versions.known_on', 1) }}",
+        ),
     ],
     # what was told late stands in the row as if it had been known in time
     "a late backfill": [(table, KNOWN, AT_ONCE) for table in TABLES],
     # from the day, or the very moment, of the event itself
     "a feature stamped at its event's own time": [
-        *((table, STAMP, "cast(coalesce(last_on, stamp) as timestamp) as event_timestamp") for table in ACTIVITIES),
+        *((table, STAMP, " coalesce(last_on, stamp) as event_timestamp") for table in ACTIVITIES),
         (
             "user_history",
             HISTORY_STAMP,
@@ -125,9 +133,9 @@ def test_an_event_that_enters_before_it_is_known_turns_red(
     shutil.copytree(built.root, home.root)
     project = project_with(tmp_path / "project", [])
     macro = project / "macros" / "entering.sql"
-    known = "{{ midnight_at_or_after('created_timestamp') }}"
+    known = "{{ tick_at_or_after('created_timestamp') }}"
     assert known in macro.read_text()
-    macro.write_text(macro.read_text().replace(known, "{{ day_of('created_timestamp') }}"))
+    macro.write_text(macro.read_text().replace(known, "{{ tick_of('created_timestamp') }}"))
     monkeypatch.setattr(invocation, "PROJECT", project)
     variables = dbt_vars(home, CONFIG, "landing", LAST.replace(tzinfo=UTC))
     build = ["build", "--exclude-resource-type", "unit_test", "--select", "int_known_events"]

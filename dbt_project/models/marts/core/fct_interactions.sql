@@ -39,7 +39,7 @@ final as (
         propensity,
         event_timestamp,
         created_timestamp,
-        cast({{ midnight_at_or_after('created_timestamp') }} as timestamp) as known_on
+        {{ tick_at_or_after('created_timestamp') }} as known_on
     from events
     {% if since %}
     where greatest(event_timestamp, created_timestamp) >= timestamp '{{ since }}'

@@ -1,4 +1,4 @@
--- One row per item, Monday midnight at which it has a neighbour, and version.
+-- One row per item, stamp at which it has a neighbour, and version.
 {{ config(materialized='view') }}
 
 with

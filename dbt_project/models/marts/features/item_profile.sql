@@ -1,6 +1,6 @@
--- One row per item, midnight at which something known of the item changed, and version.
+-- One row per item, tick at which something known of the item changed, and version.
 {{ config(unique_key=['item_id', 'event_timestamp', 'created_timestamp']) }}
-{% set since = first_new_midnight() %}
+{% set since = first_new_tick() %}
 
 with
 
@@ -43,8 +43,8 @@ final as (
 
     select
         latest.item_id,
-        cast(latest.stamp as timestamp) as event_timestamp,
-        cast(latest.known_on as timestamp) as created_timestamp,
+        latest.stamp as event_timestamp,
+        latest.known_on as created_timestamp,
         items.title as item_title,
         items.category as item_category,
         items.brand as item_brand,

@@ -1,7 +1,8 @@
--- One row per user, midnight with an event of theirs in the 90 days before, and version.
+-- One row per user, stamp with an event of theirs in the 90 days before, and version. Stamps are every midnight, and at
+-- hourly grain each hour at which an event of theirs entered.
 {{ config(unique_key=['user_id', 'event_timestamp', 'created_timestamp']) }}
-{% set since = first_new_midnight() %}
-{% set spans = [1, 7, 30, 90] %}
+{% set since = first_new_tick() %}
+{% set spans = ['1d', '7d', '30d', '90d'] %}
 
 with
 
@@ -18,7 +19,7 @@ items as (
 
 ),
 
--- What was known of an item's price from each midnight on: an older version that comes to light later changes nothing.
+-- What was known of an item's price from each tick on: an older version that comes to light later changes nothing.
 prices as (
 
     select
@@ -49,7 +50,7 @@ events as (
 
 ),
 
-days as (
+ticks as (
 
     select
         user_id,
@@ -65,18 +66,18 @@ days as (
 
 ),
 
--- On time. A day's events are inside the window of n days for the stamps from the one they enter at to the n-th after
+-- On time. A tick's events are inside a window for the stamps from the one they enter at to the window's length after
 -- they happened. So they are added at the first and taken away after the last, and a running sum is the window.
 windows as (
 
     {% for span in spans %}
     select
         *,
-        {{ span }} as span,
+        '{{ span }}' as span,
         greatest(enters_on, {{ since }}) as starts_on,
-        {{ add_days('happened_on', span) }} as last_on
-    from days
-    where {{ add_days('happened_on', span) }} >= greatest(enters_on, {{ since }})
+        {{ later('happened_on', span) }} as last_on
+    from ticks
+    where {{ later('happened_on', span) }} >= greatest(enters_on, {{ since }})
     {% if not loop.last %}union all{% endif %}
     {% endfor %}
 
@@ -84,19 +85,19 @@ windows as (
 
 item_windows as (
 
-    {{ distinct_spans('events', 'user_id', 'item_id', 90, since) }}
+    {{ distinct_spans('events', 'user_id', 'item_id', '90d', since) }}
 
 ),
 
 session_windows as (
 
-    {{ distinct_spans('events', 'user_id', 'session_id', 90, since) }}
+    {{ distinct_spans('events', 'user_id', 'session_id', '90d', since) }}
 
 ),
 
 changes as (
 
-    {% for stamp, sign in [('starts_on', '+'), (add_days('last_on', 1), '-')] %}
+    {% for stamp, sign in [('starts_on', '+'), (add_ticks('last_on', 1), '-')] %}
     select
         user_id,
         {{ stamp }} as stamp,
@@ -108,18 +109,28 @@ changes as (
         {{ sign }}price as price,
         0 as items,
         0 as sessions,
-        cast(null as date) as first_on,
-        cast(null as date) as last_on
+        cast(null as timestamp) as first_on,
+        cast(null as timestamp) as last_on,
+        cast(null as timestamp) as entered_on
     from windows
+    where {{ stamp }} <= {{ last_stamp() }}
     union all
-    select user_id, {{ stamp }}, 0, 0, 0, 0, 0, 0, {{ sign }}1, 0, null, null from item_windows
+    select user_id, {{ stamp }}, '', 0, 0, 0, 0, 0, {{ sign }}1, 0, null, null, null from item_windows
+    where {{ stamp }} <= {{ last_stamp() }}
     union all
-    select user_id, {{ stamp }}, 0, 0, 0, 0, 0, 0, 0, {{ sign }}1, null, null from session_windows
+    select user_id, {{ stamp }}, '', 0, 0, 0, 0, 0, 0, {{ sign }}1, null, null, null from session_windows
+    where {{ stamp }} <= {{ last_stamp() }}
     union all
     {% endfor %}
-    select user_id, greatest(enters_on, {{ since }}), 0, 0, 0, 0, 0, 0, 0, 0, happened_on, happened_on
-    from days
-    where interactions > 0
+    select
+        user_id,
+        greatest(enters_on, {{ since }}),
+        '',
+        0, 0, 0, 0, 0, 0, 0,
+        case when interactions > 0 then happened_on end,
+        case when interactions > 0 then happened_on end,
+        enters_on
+    from ticks
 
 ),
 
@@ -129,16 +140,17 @@ totals as (
         user_id,
         stamp,
         {% for span in spans %}
-        coalesce(sum(interactions) filter (where span = {{ span }}), 0) as interactions_{{ span }}d,
-        coalesce(sum(value) filter (where span = {{ span }}), 0) as value_{{ span }}d,
+        coalesce(sum(interactions) filter (where span = '{{ span }}'), 0) as interactions_{{ span }},
+        coalesce(sum(value) filter (where span = '{{ span }}'), 0) as value_{{ span }},
         {% endfor %}
-        coalesce(sum(events) filter (where span = 90), 0) as events_90d,
-        coalesce(sum(priced) filter (where span = 90), 0) as priced_90d,
-        coalesce(sum(price) filter (where span = 90), 0) as price_90d,
+        coalesce(sum(events) filter (where span = '90d'), 0) as events_90d,
+        coalesce(sum(priced) filter (where span = '90d'), 0) as priced_90d,
+        coalesce(sum(price) filter (where span = '90d'), 0) as price_90d,
         sum(items) as distinct_items_90d,
         sum(sessions) as sessions_90d,
         min(first_on) as first_on,
-        max(last_on) as last_on
+        max(last_on) as last_on,
+        max(entered_on) as entered_on
     from changes
     group by user_id, stamp
 
@@ -151,8 +163,8 @@ running as (
         stamp,
         lead(stamp) over by_stamp as next_stamp,
         {% for span in spans %}
-        sum(interactions_{{ span }}d) over by_stamp as interactions_{{ span }}d,
-        sum(value_{{ span }}d) over by_stamp as value_{{ span }}d,
+        sum(interactions_{{ span }}) over by_stamp as interactions_{{ span }},
+        sum(value_{{ span }}) over by_stamp as value_{{ span }},
         {% endfor %}
         sum(events_90d) over by_stamp as events_90d,
         sum(priced_90d) over by_stamp as priced_90d,
@@ -160,7 +172,8 @@ running as (
         sum(distinct_items_90d) over by_stamp as distinct_items_90d,
         sum(sessions_90d) over by_stamp as sessions_90d,
         min(first_on) over by_stamp as first_on,
-        max(last_on) over by_stamp as last_on
+        max(last_on) over by_stamp as last_on,
+        max(entered_on) over by_stamp as entered_on
     from totals
     window by_stamp as (partition by user_id order by stamp)
 
@@ -169,8 +182,10 @@ running as (
 on_time as (
 
     select
-        * exclude (stamp, next_stamp),
-        {{ each_day('stamp', 'least(' ~ add_days('next_stamp', -1) ~ ', ' ~ last_stamp() ~ ')') }} as stamp
+        * exclude (stamp, next_stamp, entered_on),
+        {{ each_stamp(
+            'stamp', 'least(' ~ add_ticks('next_stamp', -1) ~ ', ' ~ last_stamp() ~ ')', 'entered_on'
+        ) }} as stamp
     from running
     where events_90d > 0
 
@@ -188,11 +203,11 @@ late as (
     select
         late_versions.user_id,
         {% for span in spans %}
-        {% set inside = 'events.happened_on >= ' ~ add_days('late_versions.stamp', -span) %}
-        count(*) filter (where events.is_positive and {{ inside }}) as interactions_{{ span }}d,
-        coalesce(sum(events.value) filter (where {{ inside }}), 0) as value_{{ span }}d,
+        {% set inside = 'events.happened_on >= ' ~ earlier('late_versions.stamp', span) %}
+        count(*) filter (where events.is_positive and {{ inside }}) as interactions_{{ span }},
+        coalesce(sum(events.value) filter (where {{ inside }}), 0) as value_{{ span }},
         {% endfor %}
-        {% set inside = 'events.happened_on >= ' ~ add_days('late_versions.stamp', -90) %}
+        {% set inside = 'events.happened_on >= ' ~ earlier('late_versions.stamp', '90d') %}
         count(*) filter (where {{ inside }}) as events_90d,
         count(events.price) filter (where {{ inside }}) as priced_90d,
         coalesce(sum(events.price) filter (where {{ inside }}), 0) as price_90d,
@@ -208,6 +223,9 @@ late as (
         and events.happened_on < late_versions.stamp
         and events.enters_on <= late_versions.known_on
     group by late_versions.user_id, late_versions.stamp, late_versions.known_on
+    having
+        {{ is_midnight('late_versions.stamp') }}
+        or bool_or(late_versions.stamp in (events.enters_on, {{ add_ticks('events.happened_on', 1) }}))
 
 ),
 
@@ -223,19 +241,19 @@ final as (
 
     select
         user_id,
-        cast(stamp as timestamp) as event_timestamp,
-        cast(known_on as timestamp) as created_timestamp,
+        stamp as event_timestamp,
+        known_on as created_timestamp,
         {% for span in spans %}
-        cast(interactions_{{ span }}d as bigint) as user_interactions_{{ span }}d,
+        cast(interactions_{{ span }} as bigint) as user_interactions_{{ span }},
         {% endfor %}
         {% for span in spans %}
-        cast(value_{{ span }}d as double) as user_value_{{ span }}d,
+        cast(value_{{ span }} as double) as user_value_{{ span }},
         {% endfor %}
         cast(sessions_90d as bigint) as user_sessions_90d,
         cast(distinct_items_90d as bigint) as user_distinct_items_90d,
         case when priced_90d > 0 then cast(price_90d as double) / priced_90d end as user_mean_item_price_90d,
-        {{ days_between('last_on', 'stamp') }} - 1 as user_days_since_last_event,
-        {{ days_between('first_on', 'stamp') }} - 1 as user_tenure_days
+        {{ whole('day', add_ticks('last_on', 1), 'stamp') }} as user_days_since_last_event,
+        {{ whole('day', add_ticks('first_on', 1), 'stamp') }} as user_tenure_days
     from versions
 
 )

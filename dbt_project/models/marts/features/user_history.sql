@@ -1,6 +1,6 @@
--- One row per user, midnight at which their history changed, and version.
+-- One row per user, tick at which their history changed, and version.
 {{ config(unique_key=['user_id', 'event_timestamp', 'created_timestamp']) }}
-{% set since = first_new_midnight() %}
+{% set since = first_new_tick() %}
 
 with
 
@@ -101,8 +101,8 @@ final as (
     -- Whose every purchase was taken back has an empty history, which is another thing than none.
     select
         versions.user_id,
-        cast(versions.stamp as timestamp) as event_timestamp,
-        cast(versions.known_on as timestamp) as created_timestamp,
+        versions.stamp as event_timestamp,
+        versions.known_on as created_timestamp,
         coalesce(histories.item_ids, {{ empty_list('varchar') }}) as history_item_ids,
         coalesce(histories.timestamps, {{ empty_list('bigint') }}) as history_timestamps,
         coalesce(histories.event_types, {{ empty_list('varchar') }}) as history_event_types,

@@ -1,6 +1,6 @@
--- One row per user, midnight at which something known of the user changed, and version.
+-- One row per user, tick at which something known of the user changed, and version.
 {{ config(unique_key=['user_id', 'event_timestamp', 'created_timestamp']) }}
-{% set since = first_new_midnight() %}
+{% set since = first_new_tick() %}
 
 with
 
@@ -40,8 +40,8 @@ final as (
 
     select
         latest.user_id,
-        cast(latest.stamp as timestamp) as event_timestamp,
-        cast(latest.known_on as timestamp) as created_timestamp,
+        latest.stamp as event_timestamp,
+        latest.known_on as created_timestamp,
         users.country as user_country
     from latest
     inner join users on latest.user_id = users.user_id and latest.turn = users.turn
