@@ -1,7 +1,7 @@
 """The step `train ranker`: LightGBM on requests as they happened, stopped early and calibrated on later ones."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import tensorflow as tf
 from tastemaker.config import Config, RankerConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
+from tastemaker.moments import as_of_slug
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step, write_atomically
 from training import feature_tensors, splits, vocabulary
 from training.datasets.build import items_file, read_dataset, requests_file
@@ -38,6 +39,7 @@ from training.retrieval import encoders, named_weights, two_tower
 from training.retrieval.fit import for_ranker_folder
 from training.retrieval.two_tower import TwoTower
 from training.splits import Window, plan_windows
+from training.tensorboard_run import TensorBoardRun
 
 MODEL = "model.txt"
 CALIBRATION = "calibration.json"
@@ -119,7 +121,9 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
         return ranker_rows(graph, chosen, items)
 
     learned = rows_of(windows.ranker)
-    booster, facts = fit_trees(learned, config.ranker)
+    curve: dict[str, dict[str, list[float]]] = {}
+    booster, facts = fit_trees(learned, config.ranker, [lgb.record_evaluation(curve)])
+    _show(home, config.ranker, as_of, curve)
     later = rows_of(windows.calibration)
     raw = _raw(booster, later.features)
     calibration, losses = fit_calibration(raw, later.labels)
@@ -145,9 +149,12 @@ def thinned(requests: pa.Table, at_most: int, seed: int) -> pa.Table:
     return requests.take(np.sort(chosen))
 
 
-def fit_trees(rows: RankerRows, config: RankerConfig) -> tuple[lgb.Booster, dict[str, Any]]:
+def fit_trees(
+    rows: RankerRows, config: RankerConfig, callbacks: Sequence[Callable[..., None]] = ()
+) -> tuple[lgb.Booster, dict[str, Any]]:
     """Trees for the log-loss of `labels`; how many is decided on the window's end, then all of it is learnt.
 
+    `callbacks` are LightGBM's, called after every tree while how many is decided.
     Returns the booster and the facts of the fit. No class weights: they would spoil the probability.
     Raises TastemakerError when there is nothing to tell apart.
     """
@@ -178,7 +185,7 @@ def fit_trees(rows: RankerRows, config: RankerConfig) -> tuple[lgb.Booster, dict
     training = lgb.Dataset(first[0], first[1], feature_name=names)
     stopping = lgb.Dataset(last[0], last[1], reference=training)
     stop = lgb.early_stopping(config.patience, verbose=False)
-    trial = lgb.train(parameters, training, config.max_trees, valid_sets=[stopping], callbacks=[stop])
+    trial = lgb.train(parameters, training, config.max_trees, valid_sets=[stopping], callbacks=[*callbacks, stop])
     trees = max(1, trial.best_iteration)
     booster = lgb.train(parameters, lgb.Dataset(rows.features, rows.labels, feature_name=names), trees)
     return booster, {
@@ -186,6 +193,17 @@ def fit_trees(rows: RankerRows, config: RankerConfig) -> tuple[lgb.Booster, dict
         "stopping_log_loss": trial.best_score["valid_0"]["binary_logloss"],
         "stopping_base_log_loss": log_loss(last[1], np.full(len(last[1]), first[1].mean())),
     }
+
+
+def _show(home: Home, config: RankerConfig, as_of: datetime, curve: Mapping[str, Mapping[str, list[float]]]) -> None:
+    """The log-loss by tree on the window's end, in TensorBoard."""
+    name = (
+        f"ranker {config.leaves} leaves, step {config.learning_rate:g}, as of {as_of_slug(as_of)}, seed {config.seed}"
+    )
+    with TensorBoardRun(home.training(as_of) / "tensorboard" / name) as log:
+        [metrics] = curve.values()
+        for tree, loss in enumerate(metrics["binary_logloss"], start=1):
+            log.scalars({"stopping/log_loss": loss}, tree)
 
 
 def _raw(booster: lgb.Booster, features: np.ndarray) -> np.ndarray:

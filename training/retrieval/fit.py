@@ -4,9 +4,11 @@ Two towers come out, because the ranker must learn from candidates of a retrieve
 `retriever/for_ranker/` knows the events before the ranker's window, `retriever/` those before the test window.
 """
 
+import copy
 import shutil
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,18 +24,20 @@ from tastemaker.config import Config, RetrieverConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
-from tastemaker.moments import microseconds
+from tastemaker.moments import as_of_slug, microseconds
 from tastemaker.steps import StepReport, digest_files, run_step
-from training import feature_tensors, splits, vocabulary
+from training import feature_tensors, splits, tensorboard_run, vocabulary
 from training.datasets.build import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import DAY
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.retrieval.examples import Pairs, Snapshots, pair_examples
-from training.retrieval.recall import positives_of, recall_at
+from training.retrieval.item_space import item_space
+from training.retrieval.recall import Ranking, Scorer, positives_of, rankings, recall_at
 from training.retrieval.sampled_softmax import Rows, SampledSoftmax
 from training.retrieval.tower_vocabularies import tower_vocabularies
 from training.retrieval.two_tower import TowerConfig, TwoTower, candidate_tensors
 from training.splits import Window, Windows, plan_windows
+from training.tensorboard_run import TensorBoardRun
 
 RECALLS = (20, 50, 150)
 STOPPING_K = 20
@@ -43,6 +47,8 @@ STOPPING_K = 20
 REFRESH_DAYS = 90
 REFRESH_EPOCHS = 2
 POPULARITY = "item_interactions_30d"
+
+AfterEpoch = Callable[[int, float], None]
 
 
 def retriever_folder(home: Home, as_of: datetime) -> Path:
@@ -62,7 +68,7 @@ def train_retriever(home: Home, config: Config, as_of: datetime) -> StepReport:
     Raises TastemakerError when the training sets are missing or a window holds nothing to learn or judge from.
     """
     requests, items = requests_file(home, as_of), items_file(home, as_of)
-    tensors = (feature_tensors.__file__, splits.__file__, vocabulary.__file__)
+    tensors = (feature_tensors.__file__, splits.__file__, vocabulary.__file__, tensorboard_run.__file__)
     return run_step(
         home,
         as_of,
@@ -85,17 +91,16 @@ def train_retriever(home: Home, config: Config, as_of: datetime) -> StepReport:
 
 
 class RetrieverTraining:
-    """One training: the data in memory, and the stages that read it."""
+    """One training: the data in memory, up to `until` (by default to the test window), and the stages that read it."""
 
-    def __init__(self, home: Home, config: Config, as_of: datetime) -> None:
+    def __init__(self, home: Home, config: Config, as_of: datetime, until: datetime | None = None) -> None:
         self.home = home
         self.settings: RetrieverConfig = config.retriever
         self.windows: Windows = plan_windows(config.split, as_of)
         # what is judged by others later is not even read
-        self.requests = _before(
-            self.windows.test.start, read_dataset(requests_file(home, as_of)), names.REQUEST_TIMESTAMP
-        )
-        self.items = _before(self.windows.test.start, read_dataset(items_file(home, as_of)), DAY)
+        until = until or self.windows.test.start
+        self.requests = _before(until, read_dataset(requests_file(home, as_of)), names.REQUEST_TIMESTAMP)
+        self.items = _before(until, read_dataset(items_file(home, as_of)), DAY)
         self.user_tensors = _constants(query_tensors(self.requests))
         self.item_tensors = _constants(candidate_tensors(self.items))
         self.snapshots = Snapshots.of(self.items)
@@ -104,11 +109,21 @@ class RetrieverTraining:
         self.positives = positives_of(self.requests, self.snapshots)
         tf.config.experimental.enable_op_determinism()
 
+    def varied(self, settings: RetrieverConfig) -> "RetrieverTraining":
+        """A training with the same data and other settings."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
+
     def run(self) -> Mapping[str, Any]:
-        """Every stage; returns the step's facts."""
+        """Every stage, to be followed in TensorBoard; returns the step's facts."""
+        with TensorBoardRun(self.home.training(self.windows.as_of) / "tensorboard" / self.run_name()) as log:
+            return self._stages(log)
+
+    def _stages(self, log: TensorBoardRun) -> Mapping[str, Any]:
         windows = self.windows
         train = self._pairs_before(windows.retriever_train.end)
-        tower, epochs, curve = self._fit_until_it_stops(train)
+        tower, epochs, curve = self.fit_until_it_stops(log)
         facts: dict[str, Any] = {
             "requests": int(windows.retriever_train.contains(self.moments).sum()),
             "pairs": len(train.request),
@@ -119,15 +134,23 @@ class RetrieverTraining:
         }
         facts |= self._judged(windows.validation, tower)
 
-        for_ranker = self._refreshed(tower, windows.ranker.start)
+        for_ranker = self.refreshed(tower, windows.ranker.start, log)
         facts |= self._judged(windows.ranker, for_ranker)
-        published = self._refreshed(for_ranker, windows.test.start)
+        published = self.refreshed(for_ranker, windows.test.start, log)
+        log.project(*item_space(published, self.items.take(pa.array(self.snapshots.existing(-1)))))
         self._save(for_ranker, published)
         return facts
 
-    def _fit_until_it_stops(self, train: Pairs) -> tuple[TwoTower, int, list[float]]:
-        """The tower of the epoch with the best validation recall@20, that epoch, and recall by epoch."""
+    def fit_until_it_stops(
+        self, log: TensorBoardRun, after_epoch: AfterEpoch = lambda epoch, recall: None
+    ) -> tuple[TwoTower, int, list[float]]:
+        """The tower of the epoch with the best validation recall@20, that epoch, and recall by epoch.
+
+        `after_epoch` is told an epoch's number, from 1, and its validation recall@20; it may raise to end the training.
+        """
         settings, end = self.settings, self.windows.retriever_train.end
+        train = self._pairs_before(end)
+        log.text("settings", f"```\n{settings.model_dump_json(indent=1)}\n```")
         if not len(train.request):
             raise TastemakerError(
                 f"There is no (request, item) pair before {end:%Y-%m-%d} to train the retriever on; "
@@ -144,28 +167,27 @@ class RetrieverTraining:
         tower.fit_scales(_taken(self.user_tensors, known), _taken(self.item_tensors, np.unique(train.snapshot)))
         rows = self._rows(tower)
         fitting = SampledSoftmax(tower, rows, settings.learning_rate, settings.seed)
-        run = self.home.training(self.windows.as_of) / "tensorboard" / self._run_name()
-        shutil.rmtree(run, ignore_errors=True)
         curve: list[float] = []
         best: dict[str, np.ndarray] = {}
-        with tf.summary.create_file_writer(str(run)).as_default():
-            for epoch in range(1, settings.max_epochs + 1):
-                loss = fitting.epoch(train, settings.batch_size)
-                recall = self._recall(self.windows.validation, tower, rows)
-                tf.summary.scalar("loss/train", loss, step=epoch)
-                for k, value in recall.items():
-                    tf.summary.scalar(f"validation/recall_at_{k}", value, step=epoch)
-                curve.append(recall[STOPPING_K])
-                _tell(f"epoch {epoch}/{settings.max_epochs}: loss {loss:.4f}, " + _recalls(recall))
-                if curve[-1] == max(curve) and curve.index(max(curve)) == epoch - 1:
-                    best = {name: weight.numpy() for name, weight in tower.weights.items()}
-                if epoch - 1 - int(np.argmax(curve)) >= settings.patience:
-                    break
+        for epoch in range(1, settings.max_epochs + 1):
+            began = time.monotonic()
+            loss = fitting.epoch(train, settings.batch_size)
+            seconds = time.monotonic() - began
+            recall = self._recall(self.windows.validation, tower, rows)
+            log.scalars({"loss/train": loss, "seconds/epoch": seconds}, epoch)
+            log.scalars({f"validation/recall_at_{k}": value for k, value in recall.items()}, epoch)
+            curve.append(recall[STOPPING_K])
+            _tell(f"epoch {epoch}/{settings.max_epochs}: loss {loss:.4f}, " + _recalls(recall))
+            if curve[-1] == max(curve) and curve.index(max(curve)) == epoch - 1:
+                best = {name: weight.numpy() for name, weight in tower.weights.items()}
+            after_epoch(epoch, curve[-1])
+            if epoch - 1 - int(np.argmax(curve)) >= settings.patience:
+                break
         for name, weight in best.items():
             tower.weights[name].assign(weight)
         return tower, int(np.argmax(curve)) + 1, curve
 
-    def _refreshed(self, tower: TwoTower, until: datetime | None) -> TwoTower:
+    def refreshed(self, tower: TwoTower, until: datetime | None, log: TensorBoardRun) -> TwoTower:
         """The tower taught for some more epochs by the last requests before `until`, with the items that came since."""
         assert until is not None
         pairs = self._pairs_before(until)
@@ -176,6 +198,7 @@ class RetrieverTraining:
         fitting = SampledSoftmax(grown, rows, self.settings.learning_rate, self.settings.seed)
         for epoch in range(1, REFRESH_EPOCHS + 1):
             loss = fitting.epoch(pairs, self.settings.batch_size)
+            log.scalars({f"loss/refresh_until_{until:%Y-%m-%d}": loss}, epoch)
             _tell(f"refresh with requests before {until:%Y-%m-%d}, epoch {epoch}/{REFRESH_EPOCHS}: loss {loss:.4f}")
         return grown
 
@@ -190,14 +213,26 @@ class RetrieverTraining:
             found[f"{window.name}_popularity_recall@{k}"] = round(popular[k], 4)
         return found
 
+    def ranked(self, window: Window, tower: TwoTower, k: int) -> Iterator[Ranking]:
+        """For every request of the window with a positive the tower's k best items and its positives."""
+        asked = np.flatnonzero(window.contains(self.moments))
+        positives = [self.positives[row] for row in asked]
+        score = self._scorer(asked, tower, self._rows(tower))
+        return rankings(k, score, positives, self.moments[asked], self.snapshots)
+
     def _recall(self, window: Window, tower: TwoTower, rows: Rows) -> dict[int, float]:
         asked = np.flatnonzero(window.contains(self.moments))
+        positives = [self.positives[row] for row in asked]
+        return recall_at(RECALLS, self._scorer(asked, tower, rows), positives, self.moments[asked], self.snapshots)
+
+    def _scorer(self, asked: np.ndarray, tower: TwoTower, rows: Rows) -> Scorer:
+        """Cosines with the items of snapshot rows, for requests given by their places in `asked`."""
         queries = tower.query_from_indices(_taken(rows.user, asked)).numpy()
 
         def score(requests: np.ndarray, snapshots: np.ndarray) -> np.ndarray:
             return queries[requests] @ tower.candidates_from_indices(_taken(rows.item, snapshots)).numpy().T
 
-        return recall_at(RECALLS, score, [self.positives[r] for r in asked], self.moments[asked], self.snapshots)
+        return score
 
     def _popularity_recall(self, window: Window) -> dict[int, float]:
         asked = np.flatnonzero(window.contains(self.moments))
@@ -222,10 +257,12 @@ class RetrieverTraining:
         settings = self.settings
         return TowerConfig.declared(settings.embedding_dimension, microseconds(end), encoder=settings.encoder)
 
-    def _run_name(self) -> str:
+    def run_name(self) -> str:
+        """What TensorBoard calls a training with these settings."""
         s = self.settings
         return (
-            f"two_tower {s.embedding_dimension} dimensions, batch {s.batch_size}, step {s.learning_rate}, seed {s.seed}"
+            f"two_tower {s.encoder}, {s.embedding_dimension} dimensions, sampled softmax, batch {s.batch_size}, "
+            f"step {s.learning_rate:g}, as of {as_of_slug(self.windows.as_of)}, seed {s.seed}"
         )
 
     def _save(self, for_ranker: TwoTower, published: TwoTower) -> None:

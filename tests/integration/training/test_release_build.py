@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from toys import two_tastes as toy
@@ -68,6 +70,17 @@ def _in_order(names):
 
 def _user(requests):
     return {name: tf.constant(values) for name, values in query_tensors(requests).items()}
+
+
+def test_the_rankers_log_loss_by_tree_is_seen_in_tensorboard(built):
+    home, trained, _ = built
+    [run] = (home.training(toy.AS_OF) / "tensorboard").iterdir()
+    assert run.name == "ranker 8 leaves, step 0.2, as of 20260301T000000Z, seed 20111210"
+    events = EventAccumulator(str(run), size_guidance={"tensors": 0})
+    events.Reload()
+    curve = [float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors("stopping/log_loss")]
+    assert np.argmin(curve) + 1 == trained.facts["trees"]
+    assert min(curve) == pytest.approx(trained.facts["stopping_log_loss"], rel=1e-6)
 
 
 def test_the_users_own_half_comes_first(built, restored, tests_requests):

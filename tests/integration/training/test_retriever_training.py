@@ -5,6 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from checkerboard_shop import AS_OF, COLD_ITEM, COLORS, CONFIG, ITEMS, RANKER_ITEM, write_datasets
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
@@ -101,11 +103,29 @@ def test_the_same_training_leaves_the_same_bytes_and_a_second_run_is_reused(trai
     assert train_retriever(home, CONFIG, AS_OF).reused
 
 
-def test_losses_and_recalls_are_logged_under_a_readable_name(trained):
-    home, _ = trained
-    runs = list((home.training(AS_OF) / "tensorboard").iterdir())
-    assert [run.name for run in runs] == ["two_tower 16 dimensions, batch 128, step 0.01, seed 3"]
-    assert list(runs[0].glob("events.out.tfevents*"))
+def test_losses_recalls_and_the_items_in_space_are_seen_in_tensorboard(trained):
+    home, report = trained
+    [run] = (home.training(AS_OF) / "tensorboard").iterdir()
+    assert run.name == (
+        "two_tower mean, 16 dimensions, sampled softmax, batch 128, step 0.01, as of 20200410T000000Z, seed 3"
+    )
+    events = EventAccumulator(str(run), size_guidance={"tensors": 0})
+    events.Reload()
+    curves = {tag: [float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)]
+              for tag in events.Tags()["tensors"] if tag != "settings"}  # fmt: skip
+    told = report.facts["validation_recall@20_by_epoch"]
+    np.testing.assert_allclose(curves["validation/recall_at_20"], told, atol=1e-4)
+    assert len(curves["loss/train"]) == len(curves["seconds/epoch"]) == len(told)
+    assert curves["loss/train"][-1] < curves["loss/train"][0]
+    assert len(curves["loss/refresh_until_2020-03-29"]) == 2
+
+    ids, titles, *_ = zip(*(line.split("\t") for line in (run / "items.tsv").read_text().splitlines()), strict=True)
+    items = snapshot_of(read_dataset(items_file(home, AS_OF)), AS_OF)
+    assert ids == ("item_id", *items["item_id"].to_pylist())
+    assert titles == ("item_title", *items["item_title"].to_pylist())
+    vectors = np.loadtxt(run / "item_vectors.tsv", delimiter="\t")
+    served = TwoTower.load(retriever_folder(home, AS_OF)).candidates(item_tensors(items)).numpy()
+    np.testing.assert_allclose(vectors, served, atol=1e-5)
 
 
 def test_a_home_without_training_sets_is_told(home):
