@@ -17,6 +17,7 @@ from tastemaker.config import CandidatesConfig
 from training.feature_tensors import query_specs, user_features, with_defaults
 from training.ranking.calibration import Calibration
 from training.ranking.features import USER_NUMBERS, Retrieval, UserRows, feature_matrix, pair_columns, user_columns
+from training.release.block_top_k import block_top_k
 from training.release.candidates import Candidates, retrieval_of, union
 from training.release.inputs import (
     EXCLUDED,
@@ -188,7 +189,7 @@ class FusedRecommender(tf.Module):
             cosines = tf.linalg.matmul(direction, items.vectors, transpose_b=True) * items.inverse_norms[None, :]
             others = items.available[None, :] & (tf.range(self.universe.rows)[None, :] != own[:, None])
             others &= rows_at(items.available, own)[:, None]
-            scores, found = tf.math.top_k(tf.where(others, cosines, cosines.dtype.min), k)
+            scores, found = block_top_k(tf.where(others, cosines, cosines.dtype.min), k)
             return self._padded(found, scores, tf.gather(others, found, batch_dims=1))
 
         per_row = aligned({SIMILAR_ITEM_IDS.name: inputs[SIMILAR_ITEM_IDS.name]})

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tastemaker.config import CandidatesConfig
+from training.release.block_top_k import block_top_k
 from training.release.kmeans import two_level_cells
 from training.release.probe_choice import ProbeChoice, choose_probes
 from training.release.row_blocks import in_row_blocks
@@ -75,8 +76,7 @@ class ExactIndex:
         """See `ItemIndex`."""
         products = tf.linalg.matmul(query, self._items.vectors, transpose_b=True)
         products = tf.where(self._items.available[None, :], products, products.dtype.min)
-        found = tf.math.top_k(products, count)
-        return found.values, found.indices
+        return block_top_k(products, count)
 
     def refresh(self, queries: Callable[[], np.ndarray]) -> None:
         """Nothing is kept beside the items."""
@@ -178,7 +178,7 @@ class InvertedFile(tf.Module):
         cells = tf.sort(tf.math.top_k(promise, probes, sorted=False).indices)  # one way through memory
         places = tf.ragged.range(tf.gather(self.starts, cells), tf.gather(self.starts, cells + 1)).flat_values
         products = tf.linalg.matmul(query, tf.gather(self.vectors, places), transpose_b=True)
-        scores, at = tf.math.top_k(products, count)
+        scores, at = block_top_k(products, count)
         return {"scores": scores, "items": tf.gather(self.members, tf.gather(places, at))}
 
 
