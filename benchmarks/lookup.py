@@ -1,6 +1,7 @@
 """One user's, and 200 users', whole `recommend_v1`: our lookup beside Feast as shipped, on SQLite and on Redis.
 
-    make bench-lookup       one JSON line: p50 and p99 of every side in milliseconds, and both sides of every ratio
+    make bench-lookup       one JSON line: p50 and p99 of every side in milliseconds, and both sides of every ratio;
+                            some three minutes
 
 A made-up shop is materialized four times: into our two online stores by the step, and into Feast's own by Feast. The
 sides take turns call by call; a figure is the median over the rounds. `cpu` is the calling thread's own time: on a busy

@@ -1,12 +1,13 @@
 """Features as they are now: one online lookup of a service, with the TTLs kept.
 
 The rows are read by `feature_repo.online_rows`, not by Feast's SDK, from the same store. A value is made when it is
-asked for, or every one by `columns`. 200 users' whole `recommend_v1` on SQLite: 1 ms, 2 to 3 with every value; the SDK
-takes 27 and 36 (`make bench-lookup`). Nothing is kept from one lookup to the next but the connection.
+asked for, or every one by `columns`. 200 users' whole `recommend_v1` on SQLite: 1 ms, 3 with every value; the SDK
+takes 27 and 35 (`make bench-lookup`). Nothing is kept from one lookup to the next but the connection, and the moment of
+the last materialization while its file is the same.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -17,7 +18,15 @@ from feast import FeatureStore
 from feature_repo.known_names import service_keys, service_tables
 from feature_repo.materialization_state import materialized
 from feature_repo.online_place import online_file, require_online, require_same_store, sentences_for_damage
-from feature_repo.online_rows import EPOCH, MICROSECOND, OnlineRow, entity_key, moment_of, newest_wins_store
+from feature_repo.online_rows import (
+    EPOCH,
+    MICROSECOND,
+    OnlineRow,
+    StoredView,
+    entity_keys,
+    moment_of,
+    newest_wins_store,
+)
 from feature_repo.store import open_store
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import Feature, FeatureTable
@@ -39,14 +48,12 @@ class OnlineValue(NamedTuple):
     status: Status
 
 
-class _Span(NamedTuple):
-    """Where a table stands in the row of its key: which key of the question, its stamp, its features."""
+class _Place(NamedTuple):
+    """Where a table's row of a key is: which key of the question, which view of that key's row."""
 
     table: FeatureTable
-    names: tuple[str, ...]
     key: int
-    stamp: int
-    values: slice
+    view: int
 
 
 @dataclass(frozen=True)
@@ -55,56 +62,54 @@ class _ServiceViews:
 
     key_columns: tuple[str, ...]
     asked: tuple[dict[str, tuple[str, ...]], ...]
-    spans: tuple[_Span, ...]
-    # by feature: its table's position among the spans, its own position in the row
-    places: dict[str, tuple[int, int, Feature]]
+    places: tuple[_Place, ...]
+    # by feature: its table's number among the places
+    features: dict[str, tuple[int, Feature]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the store answered: for each key column its views; for each table the oldest stamp that still holds."""
+
+    service: _ServiceViews
+    views: tuple[Sequence[StoredView], ...]
+    oldest: tuple[int, ...]
 
 
 class OnlineFeatures(Mapping[str, OnlineValue]):
     """A key's features by name, in the order of the service; read from the store already, made values when asked."""
 
-    __slots__ = ("_decode", "_oldest", "_rows", "_views")
+    __slots__ = ("_found", "_rows")
 
-    def __init__(
-        self,
-        views: _ServiceViews,
-        rows: Sequence[OnlineRow],
-        oldest: Sequence[int],
-        decode: Callable[[Any], Any],
-    ) -> None:
-        self._views, self._rows, self._oldest, self._decode = views, rows, oldest, decode
+    def __init__(self, found: _Found, rows: Sequence[OnlineRow]) -> None:
+        self._found, self._rows = found, rows
 
     def __getitem__(self, name: str) -> OnlineValue:
-        number, position, feature = self._views.places[name]
-        span = self._views.spans[number]
-        row = self._rows[span.key]
-        if row[span.stamp] is None:
+        number, feature = self._found.service.features[name]
+        _, key, place = self._found.service.places[number]
+        row = self._rows[key][1 + place]
+        if row is None:
             return OnlineValue(feature, None, None, "not_found")
-        stamped = moment_of(row[span.stamp])
-        if row[span.stamp] < self._oldest[number]:
-            return OnlineValue(feature, None, stamped, "stale")
-        value = self._decode(row[position])
-        return OnlineValue(feature, value, stamped, "null" if value is None else "present")
+        view = self._found.views[key][place]
+        stamp = view.stamp(row)
+        if stamp < self._found.oldest[number]:
+            return OnlineValue(feature, None, moment_of(stamp), "stale")
+        value = view.value(row, name)
+        return OnlineValue(feature, value, moment_of(stamp), "null" if value is None else "present")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._views.places)
+        return iter(self._found.service.features)
 
     def __len__(self) -> int:
-        return len(self._views.places)
+        return len(self._found.service.features)
 
 
 class OnlineAnswer(Sequence[OnlineFeatures]):
     """The features of each key asked, in their order."""
 
-    def __init__(
-        self,
-        views: _ServiceViews,
-        rows: Sequence[Sequence[OnlineRow]],
-        oldest: Sequence[int],
-        decode: Callable[[Any], Any],
-    ) -> None:
-        """`rows`: for each key column a row a key; `oldest`: for each table the oldest stamp that still holds."""
-        self._views, self._rows, self._oldest, self._decode = views, rows, oldest, decode
+    def __init__(self, found: _Found, rows: Sequence[Sequence[OnlineRow]]) -> None:
+        """`rows`: for each key column a row a key."""
+        self._found, self._rows = found, rows
 
     def __len__(self) -> int:
         return len(self._rows[0])
@@ -118,23 +123,18 @@ class OnlineAnswer(Sequence[OnlineFeatures]):
     def __getitem__(self, place: int | slice) -> OnlineFeatures | list[OnlineFeatures]:
         if isinstance(place, slice):
             return [self[i] for i in range(len(self))[place]]
-        return OnlineFeatures(self._views, [rows[place] for rows in self._rows], self._oldest, self._decode)
+        return OnlineFeatures(self._found, [rows[place] for rows in self._rows])
 
     def columns(self) -> dict[str, list[Any]]:
         """Every value: by feature a list over the keys, as Feast's `to_dict`; None where there is no fresh one."""
+        service = self._found.service
         if not len(self):
-            return {name: [] for name in self._views.places}
-        by_key = [list(zip(*rows, strict=True)) for rows in self._rows]
+            return {name: [] for name in service.features}
+        by_view = [[*zip(*rows, strict=True)] for rows in self._rows]
         found: dict[str, list[Any]] = {}
-        for span, oldest in zip(self._views.spans, self._oldest, strict=True):
-            stored = by_key[span.key]
-            gone = [i for i, stamp in enumerate(stored[span.stamp]) if stamp is None or stamp < oldest]
-            for name, column in zip(span.names, stored[span.values], strict=True):
-                # what is not bytes is a value already
-                values = [*map(self._decode, column)] if bytes in map(type, column) else list(column)
-                for i in gone:
-                    values[i] = None
-                found[name] = values
+        for (table, key, place), oldest in zip(service.places, self._found.oldest, strict=True):
+            features = service.asked[key][table.name]
+            found |= self._found.views[key][place].columns(by_view[key][1 + place], features, oldest)
         return found
 
 
@@ -153,8 +153,8 @@ def online_features(
     Raises TastemakerError for an unknown service, a key of the wrong shape, an `at` before what the online store holds,
     a home in which nothing was materialized, a missing or damaged online store.
     """
-    views = _views(service)
-    asked = [_key(service, views.key_columns, key) for key in keys]
+    service_views = _views(service)
+    by_column = _by_column(service, service_views.key_columns, keys)
     state = materialized(home)
     if at is not None and at < state.online_as_of:
         raise TastemakerError(
@@ -168,54 +168,45 @@ def online_features(
         # SQLite would make an empty file and find nothing in it
         require_online(home, store, state, redis_url)
     online = newest_wins_store(store)
+    views: list[Sequence[StoredView]] = []
     rows: list[list[OnlineRow]] = []
     with sentences_for_damage(home, store):
-        for i, (column, wanted) in enumerate(zip(views.key_columns, views.asked, strict=True)):
-            encoded = [entity_key(column, key[i]) for key in asked]
-            found = online.read_rows(store.config, wanted, list(dict.fromkeys(encoded))) if encoded else {}
-            rows.append([found[key] for key in encoded])
+        for column, wanted, parts in zip(service_views.key_columns, service_views.asked, by_column, strict=True):
+            encoded = entity_keys(column, parts)
+            found = online.read_rows(store.config, wanted, list(dict.fromkeys(encoded)))
+            views.append(found.views)
+            rows.append([found.by_key[key] for key in encoded])
 
-    held_at = at or state.online_as_of
-    oldest = [
-        (held_at - timedelta(days=span.table.ttl_days) - EPOCH) // MICROSECOND if span.table.ttl_days else NEVER
-        for span in views.spans
-    ]
-    return OnlineAnswer(views, rows, oldest, online.decode)
+    held_at = (at or state.online_as_of) - EPOCH
+    oldest = tuple(
+        (held_at - timedelta(days=table.ttl_days)) // MICROSECOND if table.ttl_days else NEVER
+        for table, *_ in service_views.places
+    )
+    return OnlineAnswer(_Found(service_views, tuple(views), oldest), rows)
 
 
-def _key(service: str, columns: tuple[str, ...], key: str | tuple[str, ...]) -> tuple[str, ...]:
-    parts = (key,) if isinstance(key, str) else tuple(key)
-    if len(parts) != len(columns):
-        raise TastemakerError(f"{service} is asked by {' and '.join(columns)}; {len(parts)} given: {', '.join(parts)}.")
-    return parts
+def _by_column(service: str, columns: tuple[str, ...], keys: Sequence[str | tuple[str, ...]]) -> list[list[str]]:
+    """The ids of each key column."""
+    parts = [(key,) if isinstance(key, str) else key for key in keys]
+    for key in parts:
+        if len(key) != len(columns):
+            raise TastemakerError(f"{service} is asked by {' and '.join(columns)}; {len(key)} given: {', '.join(key)}.")
+    return [[key[i] for key in parts] for i in range(len(columns))]
 
 
 @lru_cache
 def _views(service: str) -> _ServiceViews:
     tables, columns = service_tables(service), service_keys(service)
-    asked: tuple[dict[str, tuple[str, ...]], ...] = tuple(
+    asked = tuple(
         {table.name: tuple(feature.name for feature in table.features) for table in tables if table.key == column}
         for column in columns
     )
-    spans = []
+    places = []
     for table in tables:
         key = columns.index(table.key)
-        views = list(asked[key])
-        before = views[: views.index(table.name)]
-        # the row: its key, the stamps of all views, then the values view by view
-        first = 1 + len(views) + sum(len(asked[key][view]) for view in before)
-        names = asked[key][table.name]
-        spans.append(_Span(table, names, key, 1 + len(before), slice(first, first + len(names))))
-    return _ServiceViews(
-        key_columns=columns,
-        asked=asked,
-        spans=tuple(spans),
-        places={
-            feature.name: (number, span.values.start + i, feature)
-            for number, span in enumerate(spans)
-            for i, feature in enumerate(span.table.features)
-        },
-    )
+        places.append(_Place(table, key, list(asked[key]).index(table.name)))
+    features = {feature.name: (i, feature) for i, table in enumerate(tables) for feature in table.features}
+    return _ServiceViews(columns, asked, tuple(places), features)
 
 
 @lru_cache(maxsize=4)

@@ -7,6 +7,7 @@ run, the online store as of the latest moment it was ever brought to.
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from tastemaker.errors import TastemakerError
@@ -39,8 +40,16 @@ def write_state(home: Home, state: MaterializationState) -> None:
 def read_state(home: Home) -> MaterializationState | None:
     """The state, or None when nothing was ever materialized here."""
     path = state_file(home)
-    if not path.exists():
+    try:
+        found = path.stat()
+    except FileNotFoundError:
         return None
+    return _state_in(path, (found.st_ino, found.st_mtime_ns, found.st_size))
+
+
+@lru_cache(maxsize=4)
+def _state_in(path: Path, identity: tuple[int, int, int]) -> MaterializationState:
+    """Kept while the file is the same one, which is only ever replaced: reading it takes as long as one key's rows."""
     try:
         raw = json.loads(path.read_text())
         return MaterializationState(
@@ -51,7 +60,7 @@ def read_state(home: Home) -> MaterializationState | None:
         )
     except (ValueError, KeyError) as problem:
         raise TastemakerError(
-            f"{path} is damaged ({problem}); remove {home.feast} and run 'tastemaker features materialize' again."
+            f"{path} is damaged ({problem}); remove {path.parent} and run 'tastemaker features materialize' again."
         ) from None
 
 

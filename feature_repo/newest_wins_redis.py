@@ -26,7 +26,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field
 from redis import Redis
 
-from feature_repo.online_rows import AGAIN, OnlineRow, microseconds_of, python_value
+from feature_repo.online_rows import AGAIN, OnlineRows, microseconds_of, python_value
 from tastemaker.errors import TastemakerError
 
 # KEYS: a hash. ARGV: its newest-field, the row's digits, '1' to write whatever is there, then fields and values
@@ -115,9 +115,7 @@ class NewestWinsRedisOnlineStore(RedisOnlineStore):
         """The same, in a thread."""
         await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
 
-    def read_rows(
-        self, config: RepoConfig, views: Mapping[str, Sequence[str]], keys: Sequence[bytes]
-    ) -> dict[bytes, OnlineRow]:
+    def read_rows(self, config: RepoConfig, views: Mapping[str, Sequence[str]], keys: Sequence[bytes]) -> OnlineRows:
         """One trip for all views: they share the key's hash. Raises TastemakerError when Redis has lost its mark."""
         fields: list[str | bytes] = [f"_ts:{view}" for view in views]
         fields += [_mmh3(f"{view}:{feature}") for view, features in views.items() for feature in features]
@@ -129,14 +127,16 @@ class NewestWinsRedisOnlineStore(RedisOnlineStore):
             *hashes, mark = pipe.execute()
         if mark is None:
             raise TastemakerError(f"{place(config)} holds no features; {AGAIN}.")
-        return {
-            key: (key, *map(_microseconds, values[: len(views)]), *values[len(views) :])
-            for key, values in zip(keys, hashes, strict=True)
+        hashed, spans, begin = [], [], len(views)
+        for place_of_stamp, features in enumerate(views.values()):
+            hashed.append(HashedView(features))
+            spans.append((place_of_stamp, begin, begin + len(features)))
+            begin += len(features)
+        rows = {
+            key: (key, *(None if found[at] is None else (found[at], *found[i:j]) for at, i, j in spans))
+            for key, found in zip(keys, hashes, strict=True)
         }
-
-    def decode(self, stored: bytes | None) -> Any:
-        """A serialized Feast value as Python's own."""
-        return python_value(stored) if stored else None
+        return OnlineRows(hashed, rows)
 
     def expire(self, config: RepoConfig, table: FeatureView, before: datetime) -> int:
         """Removes every row stamped before a moment; returns how many went."""
@@ -194,6 +194,30 @@ class NewestWinsRedisOnlineStore(RedisOnlineStore):
         return client
 
 
+class HashedView:
+    """How a view's row is read: its stamp, then its features' serialized values."""
+
+    def __init__(self, features: Sequence[str]) -> None:
+        self._places = {feature: place for place, feature in enumerate(features, start=1)}
+
+    def stamp(self, row: Sequence[bytes]) -> int:
+        """Microseconds since 1970 UTC."""
+        return int(Timestamp.FromString(row[0]).ToMicroseconds())
+
+    def value(self, row: Sequence[bytes | None], feature: str) -> Any:
+        """A feature as Python's own; None where it is null."""
+        return _python(row[self._places[feature]])
+
+    def columns(
+        self, rows: Sequence[Sequence[bytes] | None], features: Sequence[str], oldest: int
+    ) -> dict[str, list[Any]]:
+        """By feature its value in every row; None without a row, or one stamped before `oldest`."""
+        nothing = [b""] * (1 + len(self._places))
+        held = [nothing if row is None or self.stamp(row) < oldest else row for row in rows]
+        columns = [*zip(*held, strict=True)]
+        return {feature: [*map(_python, columns[self._places[feature]])] for feature in features}
+
+
 def place(config: RepoConfig) -> str:
     """Which Redis, without its password."""
     servers, _ = RedisOnlineStore._parse_connection_string(config.online_store.connection_string)
@@ -223,8 +247,8 @@ def _timestamp(moment: datetime) -> bytes:
     return bytes(stamp.SerializeToString())
 
 
-def _microseconds(timestamp: bytes | None) -> int | None:
-    return None if timestamp is None else Timestamp.FromString(timestamp).ToMicroseconds()
+def _python(stored: bytes | None) -> Any:
+    return python_value(stored) if stored else None
 
 
 def _name(config: RepoConfig, view: FeatureView) -> str:

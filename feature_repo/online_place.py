@@ -25,7 +25,7 @@ def online_file(home: Home) -> Path:
 @lru_cache(maxsize=4)
 def online_store_name(redis_url: str | None) -> str:
     """What the state remembers of the store it tells of; a Redis by its digest, for the address may hold a password."""
-    return f"redis {digest_values(redis_url)[:12]}" if redis_url else "sqlite, a row a key"
+    return f"redis {digest_values(redis_url)[:12]}" if redis_url else "sqlite, a packed row a key"
 
 
 def mark_online(store: FeatureStore, state: MaterializationState) -> None:

@@ -5,13 +5,12 @@ protobuf for each value, then lists of them by feature, then Python. A lookup he
 Python values instead, by the same encoding of keys, from the same tables and hashes that Feast's SDK reads.
 """
 
-import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from feast import FeatureStore, FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key_prefix
@@ -27,9 +26,28 @@ MICROSECOND = timedelta(microseconds=1)
 AGAIN = "run 'tastemaker features materialize --as-of TIME'"
 
 
-# what views of one entity hold of a key: the encoded key; of each view its row's stamp, microseconds since 1970 UTC, or
-# None without a row; then of each view the values as they are stored
+# what views of one entity hold of a key: the encoded key; then of each view its row as it is stored, None without one
 OnlineRow = tuple[Any, ...]
+
+
+class StoredView(Protocol):
+    """How the rows of one view are read."""
+
+    def stamp(self, row: Any) -> int:
+        """A row's event_timestamp, microseconds since 1970 UTC."""
+
+    def value(self, row: Any, feature: str) -> Any:
+        """A feature of a row as Python's own; None where it is null."""
+
+    def columns(self, rows: Sequence[Any], features: Sequence[str], oldest: int) -> dict[str, list[Any]]:
+        """By feature its value in every row, as Python's own; None without a row, or one stamped before `oldest`."""
+
+
+class OnlineRows(NamedTuple):
+    """Views in the order asked, and the row of every key."""
+
+    views: Sequence[StoredView]
+    by_key: Mapping[bytes, OnlineRow]
 
 
 class NewestWinsStore(Protocol):
@@ -39,13 +57,8 @@ class NewestWinsStore(Protocol):
     writes; a row without created_timestamp counts as known at its stamp. A row is written and replaced as a whole.
     """
 
-    def read_rows(
-        self, config: RepoConfig, views: Mapping[str, Sequence[str]], keys: Sequence[bytes]
-    ) -> dict[bytes, OnlineRow]:
+    def read_rows(self, config: RepoConfig, views: Mapping[str, Sequence[str]], keys: Sequence[bytes]) -> OnlineRows:
         """The row of every key, over views of one entity (their features by their names)."""
-
-    def decode(self, stored: Any) -> Any:
-        """A stored value of a row as Python's own."""
 
     def replacing(self, config: RepoConfig, table: FeatureView) -> AbstractContextManager[None]:
         """Lets the writes to a view within the block replace all that the view held."""
@@ -60,15 +73,16 @@ def newest_wins_store(store: FeatureStore) -> NewestWinsStore:
     return cast(NewestWinsStore, store._get_provider().online_store)
 
 
-def entity_key(column: str, key: str) -> bytes:
-    """Feast's encoding (version 3) of a key of one string column."""
-    encoded = key.encode()
-    return _prefix(column) + struct.pack("<II", ValueType.STRING, len(encoded)) + encoded
+def entity_keys(column: str, keys: Iterable[str]) -> list[bytes]:
+    """Feast's encoding (version 3) of keys of one string column."""
+    prefix = _prefix(column)
+    return [prefix + len(key).to_bytes(4, "little") + key for key in map(str.encode, keys)]
 
 
 @lru_cache
 def _prefix(column: str) -> bytes:
-    return serialize_entity_key_prefix([column], entity_key_serialization_version=3)
+    prefix = serialize_entity_key_prefix([column], entity_key_serialization_version=3)
+    return prefix + ValueType.STRING.to_bytes(4, "little")
 
 
 def microseconds_of(moment: datetime) -> int:

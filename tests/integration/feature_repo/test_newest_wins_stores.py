@@ -15,7 +15,7 @@ from redis_process import client
 from feature_repo.definitions import definitions
 from feature_repo.newest_wins import NewestWinsSqliteOnlineStore
 from feature_repo.newest_wins_redis import NewestWinsRedisOnlineStore
-from feature_repo.online_rows import entity_key
+from feature_repo.online_rows import entity_keys
 from feature_repo.store import repo_config
 from tastemaker.home import Home
 
@@ -52,9 +52,10 @@ class Shelf:
     def read(self, *users: str) -> list[str | None]:
         found = self.store.online_read(self.config, self.view, [key(user) for user in users])
         countries = [values and values["user_country"].string_val for _, values in found]
-        keys = [entity_key("user_id", user) for user in users]
-        rows = self.store.read_rows(self.config, {"user_profile": ["user_country"]}, keys)
-        assert countries == [self.store.decode(rows[k][2]) for k in keys], "both ways to read agree"
+        keys = entity_keys("user_id", users)
+        [view], rows = self.store.read_rows(self.config, {"user_profile": ["user_country"]}, keys)
+        held = [rows[k][1] for k in keys]
+        assert countries == [row and view.value(row, "user_country") for row in held], "both ways to read agree"
         return countries
 
 
@@ -180,4 +181,4 @@ def test_another_project_is_left_alone(shelf: Shelf, online_store: str) -> None:
 
 @pytest.mark.parametrize("user", ["ann", "", "שלום", "x" * 300])
 def test_keys_are_encoded_as_feast_encodes_them(user: str) -> None:
-    assert entity_key("user_id", user) == serialize_entity_key(key(user), entity_key_serialization_version=3)
+    assert entity_keys("user_id", [user])[0] == serialize_entity_key(key(user), entity_key_serialization_version=3)

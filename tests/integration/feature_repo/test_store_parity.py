@@ -7,9 +7,9 @@ from feast.protos.feast.types.Value_pb2 import Value
 from redis_process import client
 
 from feature_repo.materialize import materialize
-from feature_repo.online_rows import entity_key
+from feature_repo.online_rows import entity_keys
+from feature_repo.packed_rows import PackedView
 from feature_repo.parity import check_parity
-from feature_repo.sqlite_values import stored
 from tastemaker.config import Config
 from tastemaker.errors import GateFailedError, TastemakerError
 from tastemaker.feature_tables import feature_tables
@@ -35,16 +35,31 @@ def shop(home: Home, config: Config, write_warehouse: WriteWarehouse) -> Home:
 
 
 def plant(home: Home, address: str | None, view: str, feature: str, value: Value) -> None:
+    [key] = entity_keys("user_id", ["u1"])
     if address is not None:
-        key = entity_key("user_id", "u1") + b"tastemaker"
-        assert client(address).hset(key, _mmh3(f"{view}:{feature}"), value.SerializeToString()) == 0
+        field = _mmh3(f"{view}:{feature}")
+        assert client(address).hset(key + b"tastemaker", field, value.SerializeToString()) == 0
         return
     with sqlite3.connect(home.feast / "online_store.db") as connection:
-        changed = connection.execute(
-            f"update tastemaker_{view} set {feature} = ? where __entity_key = ?",
-            [stored(value), entity_key("user_id", "u1")],
-        )
-        assert changed.rowcount == 1
+        packed, row = held(connection, view, key)
+        values = {**packed.feast_values(row, list(packed.kinds)), feature: value}
+        changed = packed.pack(values, packed.stamp(row), None)
+        forge(connection, packed, changed, key)
+
+
+def held(connection: sqlite3.Connection, view: str, key: bytes) -> tuple[PackedView, bytes]:
+    """A view of the file and its row of a key."""
+    columns = [row[1] for row in connection.execute("pragma table_info(tastemaker)") if not row[5]]
+    [packed] = [packed for packed in map(PackedView.of_column, columns) if packed.name == view]
+    column = packed.column.replace('"', '""')
+    [(row,)] = connection.execute(f'select "{column}" from tastemaker where __entity_key = ?', [key])
+    return packed, row
+
+
+def forge(connection: sqlite3.Connection, packed: PackedView, row: bytes | None, key: bytes) -> None:
+    column = packed.column.replace('"', '""')
+    changed = connection.execute(f'update tastemaker set "{column}" = ? where __entity_key = ?', [row, key])
+    assert changed.rowcount == 1
 
 
 def test_the_stores_agree_on_everything_even_on_nobody(shop: Home) -> None:
@@ -71,11 +86,13 @@ def test_a_planted_difference_is_told(
 
 
 def test_a_missing_row_is_told(shop: Home, online_store: str | None) -> None:
+    [key] = entity_keys("user_id", ["u1"])
     if online_store is not None:
-        client(online_store).hdel(entity_key("user_id", "u1") + b"tastemaker", "_ts:user_history")
+        client(online_store).hdel(key + b"tastemaker", "_ts:user_history")
     else:
         with sqlite3.connect(shop.feast / "online_store.db") as connection:
-            connection.execute("delete from tastemaker_user_history")
+            packed, _ = held(connection, "user_history", key)
+            forge(connection, packed, None, key)
     with pytest.raises(GateFailedError, match=r"history_item_ids .*\(not_found\)"):
         check_parity(shop, 100)
 
