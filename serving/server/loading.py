@@ -28,7 +28,7 @@ def load_version(name: str, folder: Path, flags: Flags) -> SavedModel:
     model = SavedModel(folder, SessionOptions(intra, inter, tuple(flags.saved_model_tags.split(",")), requests))
     if flags.enable_model_warmup:
         try:
-            records = warm_up(model, folder, flags.num_request_iterations_for_warmup)
+            records = warm_up(model.aside, folder, flags.num_request_iterations_for_warmup)
         except ServingError:
             model.close()
             raise

@@ -12,8 +12,7 @@ from google.protobuf.message import DecodeError
 
 from serving.releases.tfrecords import prediction_logs
 from serving.server import examples
-from serving.server.predict import predict
-from serving.server.saved_model import SavedModel
+from serving.server.predict import Runnable, predict
 from serving.server.status import Code, ServingError, invalid_argument
 from tastemaker import names
 from tastemaker.errors import TastemakerError
@@ -21,7 +20,7 @@ from tastemaker.errors import TastemakerError
 MAX_RECORDS = 1000
 
 
-def warm_up(model: SavedModel, folder: Path, iterations: int = 1) -> int:
+def warm_up(model: Runnable, folder: Path, iterations: int = 1) -> int:
     """Runs every recorded request `iterations` times; returns the number of records, 0 without a file.
 
     Raises ServingError when a record cannot be read or its request fails: such a model must not serve.
@@ -50,7 +49,7 @@ def _records(path: Path) -> Iterator[Any]:
         raise invalid_argument(f"Failed to parse warmup record: {problem} from {path}") from problem
 
 
-def _run(model: SavedModel, record: Any) -> None:
+def _run(model: Runnable, record: Any) -> None:
     kind = record.WhichOneof("log_type")
     runs: dict[str, Callable[[Any], None]] = {
         "predict_log": lambda log: predict(model, None, log.request, log.response),
