@@ -9,7 +9,7 @@ average stands beside. Synthetic, complete data through the project's own code (
 - `recommend`: 50,000 items × 64 dimensions, 200 candidates, k = 20. Ours is one feature lookup and one Predict over
   gRPC to `tastemaker serve`, a process of its own; the obvious way is `benchmarks.obvious_way`.
 - `clients`: requests/s of 1, 4 and 16 client processes on the same cores (`benchmarks.serve_baseline`).
-- `nearest`: top 200 of one query over 50,000 × 64, against NumPy's matmul and argpartition.
+- `nearest`: top 200 of one query over 50,000 × 64, against NumPy's matmul and argpartition (`benchmarks.nearest`).
 - `releases`: build, load, disk and memory for 4,000, 50,000 and 1,000,000 items.
 """
 
@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +34,12 @@ import tensorflow as tf
 from benchmarks import serve_baseline, synthetic_release, synthetic_shop
 from benchmarks.obvious_way import ObviousWay
 from benchmarks.synthetic_shop import AS_OF, CANDIDATES
-from benchmarks.trees import THREADS, fetched
+from benchmarks.trees import THREADS
 from benchmarks.trees import measure as in_turns
 from serving.client import Recommender
 from serving.releases.labels import CANARY, STABLE, Served, write_served
 from serving.releases.versions import place
 from tastemaker.home import Home
-from training.release.fused_graph import FusedRecommender
 
 K, ITEMS, VERSION = 20, 50_000, 202603010000_00
 OTHER_SIZES = (4_000, 1_000_000)
@@ -65,21 +63,12 @@ def one_client(home: Home, address: str, obvious: ObviousWay, requests: int) -> 
     return {**told, "ours_to_obvious_p50": round(told["ours"]["p50_ms"] / told["obvious"]["p50_ms"], 3)}
 
 
-def nearest_against_numpy(graph: FusedRecommender, rounds: int) -> dict[str, Any]:
-    """Top CANDIDATES of one query over every item."""
-    vectors = graph.snapshot.vectors.numpy()[:-1]
-    query = np.random.default_rng(synthetic_shop.SEED).normal(size=(1, vectors.shape[1])).astype(np.float32)
-    nearest = tf.function(lambda q: graph.index.nearest(q, tf.constant(CANDIDATES))[1], autograph=False)
-
-    def by_numpy() -> Any:
-        products = (query @ vectors.T)[0]
-        return np.argpartition(-products, CANDIDATES)[:CANDIDATES]
-
-    asked = tf.constant(query)
-    assert set(nearest(asked).numpy()[0].tolist()) == set(by_numpy().tolist())
-    spent = in_turns({"numpy": by_numpy, "graph": partial(fetched, nearest, asked)}, rounds)
-    ratio = float(np.median(spent["graph"] / spent["numpy"]))
-    return {**{side: percentiles(times) for side, times in spent.items()}, "graph_to_numpy": round(ratio, 2)}
+def nearest(threads: int, rounds: int) -> dict[str, Any]:
+    """`benchmarks.nearest` with as many threads a side, in a process of its own: NumPy's are counted when it starts."""
+    command = [sys.executable, "-m", "benchmarks.nearest", str(threads), str(rounds)]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def trees(rounds: int) -> dict[str, Any]:
@@ -102,7 +91,7 @@ def served(scratch: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     ranker.save_model(str(scratch / "ranker.txt"))
     graph, told = synthetic_release.build(ITEMS, ranker, home.candidate(AS_OF))
     releases = [{**told, **synthetic_release.loaded(home.candidate(AS_OF), chosen.requests // 4)}]
-    result: dict[str, Any] = {"nearest": nearest_against_numpy(graph, chosen.rounds)}
+    result: dict[str, Any] = {}
     synthetic_shop.fill_feature_store(home, synthetic_shop.items_table(ITEMS), synthetic_shop.users_table(ITEMS))
     place(home, home.candidate(AS_OF), VERSION)
     write_served(home, Served({STABLE: VERSION, CANARY: VERSION}))
@@ -147,7 +136,10 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
 
-    result: dict[str, Any] = {"trees": trees(chosen.rounds)}
+    result: dict[str, Any] = {
+        "trees": trees(chosen.rounds),
+        "nearest": [nearest(threads, chosen.rounds) for threads in range(1, THREADS + 1)],
+    }
     with tempfile.TemporaryDirectory(prefix="tastemaker-bench-") as scratch:
         result |= served(Path(scratch), chosen)
     told = {

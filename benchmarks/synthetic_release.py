@@ -31,11 +31,13 @@ LOAD = """
 import json, sys, time
 from pathlib import Path
 import numpy, psutil
+from serving.server.flags import parse_flags
 from serving.server.saved_model import SavedModel, SessionOptions
 from training.release.inputs import input_defaults
 own = psutil.Process().memory_info
 before, began = own().rss, time.perf_counter()
-model = SavedModel(Path(sys.argv[1]), SessionOptions())
+intra, inter, requests = parse_flags(["--model_base_path=."]).parallelism
+model = SavedModel(Path(sys.argv[1]), SessionOptions(intra, inter, request_threads=requests))
 loaded = time.perf_counter()
 signature = model.signatures["recommend"]
 feeds = {signature.inputs[name].name: value for name, value in input_defaults("recommend").items()}
@@ -93,7 +95,7 @@ def build(items: int, booster: str | lgb.Booster, folder: Path) -> tuple[FusedRe
         "disk_mb": round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1),
         "masks_baked": masks.baked,
         "masks_mb": round(masks.bytes / 1e6, 1),
-        "index": graph.index.described()["kind"],
+        "index": graph.index.described(),
     }
 
 

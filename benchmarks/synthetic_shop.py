@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from benchmarks.item_index import trained_like
 from feature_repo.materialize import materialize
 from tastemaker import names
 from tastemaker.config import CandidatesConfig, Config
@@ -20,13 +21,15 @@ from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES, ITEM_ONLY, USER_NUMBERS, USER_ONLY
 from training.release.fused_graph import FusedRecommender
 from training.release.item_snapshot import ITEM_NUMBERS
+from training.release.sample_users import SAMPLE_USERS
 from training.release.trees import CompiledForest
 from training.retrieval.two_tower import TowerConfig, TwoTower
-from training.vocabulary import Vocabulary, title_words
+from training.vocabulary import RESERVED, Vocabulary, title_words
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 SEED, DIMENSIONS, CANDIDATES, USERS = 7, 64, 200, 1_000
 HISTORY = 50  # items of a user
+ITEM_LENGTH = 8.0
 SOURCES = CandidatesConfig(two_tower=CANDIDATES, popular=0, history=False)
 CONFIG = Config(version=1, candidates=SOURCES)
 TREES, LEAVES = 300, 63  # the default ranker at its largest
@@ -85,7 +88,10 @@ def fill_feature_store(home: Home, items: pa.Table, users: pa.Table) -> None:
 
 
 def tower_of(items: pa.Table) -> TwoTower:
-    """An untrained two-tower model over the items."""
+    """A two-tower model over the items, untrained but for the items' own vectors, which lie as trained ones do.
+
+    At a length of ITEM_LENGTH they outweigh what the untrained layers add; so a large catalogue has an index.
+    """
     texts = {
         name: Vocabulary.of(items[name].to_pylist())
         for name in ("item_category", "item_brand")
@@ -99,13 +105,21 @@ def tower_of(items: pa.Table) -> TwoTower:
             word for title in items["item_title"].to_pylist() for word in title_words(title)
         ),
     }
-    return TwoTower(TowerConfig.declared(dimension=DIMENSIONS, as_of=microseconds(AS_OF)), vocabularies, SEED)
+    tower = TwoTower(TowerConfig.declared(dimension=DIMENSIONS, as_of=microseconds(AS_OF)), vocabularies, SEED)
+    vectors, _ = trained_like(len(vocabularies[names.ITEM_ID].tokens), DIMENSIONS, 1, SEED)
+    tower.weights["embedding/item_id"][RESERVED:].assign(ITEM_LENGTH * vectors)
+    return tower
 
 
 def graph_of(items: pa.Table) -> FusedRecommender:
     """The fused graph with the items as of AS_OF, still without a ranker."""
     graph = FusedRecommender(
-        tower_of(items), items, SOURCES, CONFIG.features.history_length, CONFIG.features.neighbours
+        tower_of(items),
+        items,
+        SOURCES,
+        CONFIG.features.history_length,
+        CONFIG.features.neighbours,
+        lambda: query_tensors(users_table(len(items)).slice(0, SAMPLE_USERS)),
     )
     graph.load_snapshot(items, AS_OF)
     return graph

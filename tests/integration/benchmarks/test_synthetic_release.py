@@ -28,7 +28,7 @@ def test_a_synthetic_release_is_built_loaded_and_answers_as_its_graph_does(
     rows, labels = synthetic_shop.ranking_rows(bare, users)
     booster = synthetic_shop.booster_on(rows, labels, list(FEATURE_NAMES), TREES)
     graph, told = synthetic_release.build(ITEMS, booster, tmp_path / "release")
-    assert told["items"] == ITEMS and told["masks_baked"] and told["index"] == "exact"
+    assert told["items"] == ITEMS and told["masks_baked"] and told["index"] == {"kind": "exact", "items": ITEMS}
     assert json.loads((tmp_path / "release" / "manifest.json").read_text())["release"] == synthetic_shop.RELEASE
 
     inputs = {**input_defaults("recommend"), **query_tensors(users.slice(0, 3)), "k": np.array(K, np.int32)}
@@ -38,3 +38,12 @@ def test_a_synthetic_release_is_built_loaded_and_answers_as_its_graph_does(
     [served] = model.run(feeds, [signature.outputs["item_ids"].name])
     expected = graph.recommend({name: inputs[name] for name in SIGNATURE_INPUTS["recommend"]})["item_ids"].numpy()
     assert served.shape == (3, K) and np.array_equal(served, expected)
+
+
+def test_the_nearest_items_are_numpys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PROJECT_ROOT))
+    from benchmarks import nearest
+
+    monkeypatch.setattr(nearest, "ITEMS", 2_000)
+    told = nearest.measure(1)  # which compares the answers of all sides
+    assert {"numpy", "graph", "numpy_alone", "call", "empty_call", "graph_to_numpy", "call_to_numpy"} == set(told)
