@@ -96,6 +96,11 @@ class Home:
         """Training sets and models of one `as_of`: `datasets/`, `retriever/`, `ranker/`, `tensorboard/`."""
         return self.root / "training" / as_of_slug(as_of)
 
+    @property
+    def tuning(self) -> Path:
+        """Studies of the retriever's settings, a folder each."""
+        return self.root / "tuning"
+
     def candidate(self, as_of: datetime) -> Path:
         """The built but unpublished release of one `as_of`."""
         return self.root / "candidates" / as_of_slug(as_of)

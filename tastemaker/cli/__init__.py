@@ -30,6 +30,7 @@ from tastemaker.cli import (
     serving,
     training,
     transform,
+    tune,
 )
 from tastemaker.errors import TastemakerError
 
@@ -54,6 +55,7 @@ release.register(app)
 serving.register(app)
 training.register(app)
 transform.register(app)
+tune.register(app)
 gate.register(app)  # adds to the sub-app that release made
 probe.register(app)  # likewise
 ranking.register(app)  # adds to the sub-app that training made

@@ -148,6 +148,32 @@ def test_the_order_matters_also_within_one_moment(name):
     assert np.abs(encoder(same_time).numpy() - encoder(backwards).numpy()).max() > 0.01
 
 
+@pytest.mark.parametrize(
+    ("name", "weight", "rows_of_older"),
+    [
+        ("cnn", "encoder/convolution_1/kernel", slice(DIMENSION, None)),
+        ("cnn", "encoder/convolution_8/kernel", slice(DIMENSION, None)),
+        ("lstm", "encoder/recurrent", slice(None)),
+        ("attention", "encoder/block_0/query/kernel", slice(None)),
+        ("attention", "encoder/block_1/query/kernel", slice(None)),
+    ],
+)
+def test_after_one_item_what_would_weigh_older_ones_has_no_say(name, weight, rows_of_older):
+    encoder = history_encoder(name, DIMENSION, INTERESTS, seed=3)
+    random = np.random.default_rng(0)
+    for path, values in encoder.weights.items():
+        if path.endswith(("shift", "bias")):  # a place that is empty would speak through these
+            values.assign(random.normal(0, 1, values.shape).astype(np.float32))
+    one, two = history(lengths=(1,), width=2), history(lengths=(2,), width=2)
+    before = encoder(one).numpy(), encoder(two).numpy()
+    changed_weight = encoder.weights[weight].numpy()
+    changed_weight[rows_of_older] += random.normal(0, 1, changed_weight[rows_of_older].shape)
+    encoder.weights[weight].assign(changed_weight)
+    np.testing.assert_allclose(encoder(one).numpy(), before[0], atol=1e-6)
+    if weight != "encoder/convolution_8/kernel":  # which sees no second item
+        assert np.abs(encoder(two).numpy() - before[1]).max() > 1e-3
+
+
 def test_time_matters_where_the_order_is_the_same(encoder):
     past = history(lengths=(5,), width=5)
     longer_ago = History(past.items, past.present, past.age_days * [[1, 1, 9, 9, 9]], past.counts)
