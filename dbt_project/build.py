@@ -55,6 +55,7 @@ def dbt_vars(home: Home, config: Config, source: str, as_of: datetime) -> dict[s
         "source": source,
         "landing": str(home.landing),
         "positive_types": list(config.events.positive_types),
+        "requests": config.events.requests,
         "lateness_days": config.events.lateness_days,
         "history_length": config.features.history_length,
         "neighbours": config.features.neighbours,

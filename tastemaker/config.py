@@ -20,15 +20,23 @@ class EventsConfig(_Section):
         default=("view", "click", "cart", "purchase", "rating"),
         description="Event types that say a user wanted an item: they fill histories, counts and training labels.",
     )
+    requests: Literal["session", "next_item"] = Field(
+        default="session",
+        description="What a request is where nobody logged what was shown: a whole session, or each positive event of "
+        "it, asked after those before.",
+    )
     lateness_days: int = Field(
         default=3, ge=0, description="A row that arrives up to this many days late still changes past feature rows."
     )
 
 
+Grain = Literal["day", "hour"]
+
+
 class FeaturesConfig(_Section):
     """How fine the features' time is, and sizes of the list-valued ones."""
 
-    grain: Literal["day", "hour"] = Field(
+    grain: Grain = Field(
         default="day", description="Feature rows are stamped with midnights, or with full hours; windows stay days."
     )
     history_length: int = Field(default=100, ge=1, description="Distinct items kept in a user's history.")

@@ -38,10 +38,15 @@ REQUEST_TIMESTAMP: Final = "request_timestamp"
 REQUEST_ORIGIN: Final = "request_origin"
 ORIGIN_IMPRESSIONS: Final = "impressions"
 ORIGIN_SESSION: Final = "session"
+ORIGIN_NEXT_ITEM: Final = "next_item"
+REQUEST_ORIGINS: Final = (ORIGIN_IMPRESSIONS, ORIGIN_SESSION, ORIGIN_NEXT_ITEM)
 SHOWN_ITEM_IDS: Final = "shown_item_ids"
 SHOWN_POSITIONS: Final = "shown_positions"
 SHOWN_PROPENSITIES: Final = "shown_propensities"
 POSITIVE_ITEM_IDS: Final = "positive_item_ids"
+SESSION_ITEM_IDS: Final = "session_item_ids"
+SESSION_TIMESTAMPS: Final = "session_timestamps"
+SESSION_EVENT_TYPES: Final = "session_event_types"
 
 # feature services, the public interface of the features
 RECOMMEND_V1: Final = "recommend_v1"

@@ -1,16 +1,18 @@
 """Which requests teach, tune and judge: consecutive half-open windows that end at as_of, never shuffled."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tastemaker import names
-from tastemaker.config import SplitConfig
+from tastemaker.config import Grain, SplitConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.moments import microseconds
+
+TICKS: dict[Grain, timedelta] = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,15 @@ class Window:
         moments = pc.cast(pc.cast(table[column], pa.timestamp("us")), pa.int64()).to_numpy()
         return table.filter(pa.array(self.contains(moments)))
 
-    def midnights(self) -> list[datetime]:
-        """Every midnight UTC inside, earliest first. Raises ValueError for a window without a start."""
+    def ticks(self, grain: Grain) -> list[datetime]:
+        """Every midnight, or full hour, UTC inside, earliest first. Raises ValueError for a window without a start."""
         if self.start is None:
-            raise ValueError(f"The window {self.name} has no start, so its midnights cannot be listed.")
-        day = self.start.replace(hour=0, minute=0, second=0, microsecond=0)
-        day = day if day == self.start else day + timedelta(days=1)
-        count = max(0, -((day - self.end) // timedelta(days=1)))
-        return [day + timedelta(days=n) for n in range(count)]
+            raise ValueError(f"The window {self.name} has no start, so its ticks cannot be listed.")
+        length = TICKS[grain]
+        since = self.start - datetime.min.replace(tzinfo=UTC)
+        first = self.start + -since % length
+        count = max(0, -((first - self.end) // length))
+        return [first + n * length for n in range(count)]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import feature_repo
 import tastemaker
 from tastemaker import names
-from tastemaker.config import Config
+from tastemaker.config import Config, FeaturesConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
@@ -55,12 +55,13 @@ def build_datasets(home: Home, config: Config, as_of: datetime) -> StepReport:
         home,
         as_of,
         "dataset",
-        lambda: _build(home, plan_windows(config.split, as_of)),
+        lambda: _build(home, plan_windows(config.split, as_of), config.features),
         inputs={
             "warehouse": digest_files([home.warehouse]),
             "offline_store": digest_files([home.offline_store]),
             "as_of": as_of.isoformat(),
             "split": config.split.model_dump_json(),
+            "features": config.features.model_dump_json(),
         },
         outputs=[datasets_folder(home, as_of)],
         code=[
@@ -68,18 +69,19 @@ def build_datasets(home: Home, config: Config, as_of: datetime) -> StepReport:
             Path(splits.__file__),
             Path(feature_repo.__file__).parent,
             Path(tastemaker.__file__).with_name("feature_tables.py"),
+            Path(tastemaker.__file__).with_name("running_session.py"),
             FEATURES_FOLDER,
         ],
     )
 
 
-def _build(home: Home, windows: Windows) -> Mapping[str, Any]:
+def _build(home: Home, windows: Windows, features: FeaturesConfig) -> Mapping[str, Any]:
     requests = visible_requests(home, windows.as_of)
     earliest = pc.min(requests[names.REQUEST_TIMESTAMP]).as_py().replace(tzinfo=UTC)
     windows.require_reach(earliest)
-    days = snapshot_days(windows, earliest)
+    days = snapshot_days(windows, earliest, features.grain)
     items = item_snapshots(home, days)
-    requests = requests_with_features(home, requests)
+    requests = requests_with_features(home, requests, features.history_length)
     _write(requests, requests_file(home, windows.as_of))
     _write(items, items_file(home, windows.as_of))
     parts = (windows.retriever_train, windows.validation, windows.ranker, windows.calibration, windows.test)

@@ -1,4 +1,7 @@
-"""The item snapshots: every item that existed at a midnight, with its features as of that midnight."""
+"""The item snapshots: every item that existed at a midnight, with its features as of that midnight.
+
+At hourly grain the judged windows have one at every full hour too, of the items that somebody wanted lately.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,38 +11,49 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tastemaker import names
+from tastemaker.config import Grain
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.moments import sql_timestamp
 from training.splits import Windows
 
-DAY = "day"  # the midnight of an item snapshot
+DAY = "day"  # the moment of an item snapshot: a midnight, or at hourly grain a full hour
 ITEM_PROFILE = "item_profile"
-RETRIEVER_STEP = timedelta(days=7)  # a year of daily snapshots would be a million rows for four thousand items
+ITEM_ACTIVITY = "item_activity"
+# At full hours the others are left out: 24 snapshots a day of all 45,000 items that Globo ever had are a million rows.
+WANTED_WITHIN = timedelta(days=3)
+# A year of daily snapshots would be a million rows for four thousand items; but news is born and forgotten in a week.
+RETRIEVER_STEP: dict[Grain, timedelta] = {"day": timedelta(days=7), "hour": timedelta(days=1)}
 
 
-def snapshot_days(windows: Windows, earliest: datetime) -> list[datetime]:
-    """Every midnight of the validation, ranker, calibration and test windows and as_of, and before them every seventh.
+def snapshot_days(windows: Windows, earliest: datetime, grain: Grain) -> list[datetime]:
+    """Every tick of the validation, ranker, calibration and test windows and as_of, and before them every seventh
+    midnight, at hourly grain every one.
 
     Args:
         windows: of the run.
         earliest: the first request's moment; no day lies before it.
     """
     judged = (windows.validation, windows.ranker, windows.calibration, windows.test)
-    daily = [day for window in judged for day in window.midnights()]
-    first = min([*daily, windows.as_of])
-    weekly = []
-    while first - RETRIEVER_STEP > earliest:
-        first -= RETRIEVER_STEP
-        weekly.append(first)
-    return [*reversed(weekly), *(day for day in daily if day > earliest), windows.as_of]
+    ticks = [tick for window in judged for tick in window.ticks(grain)]
+    first = min([*ticks, windows.as_of]).replace(hour=0, minute=0, second=0, microsecond=0)
+    before = []
+    while first - RETRIEVER_STEP[grain] > earliest:
+        first -= RETRIEVER_STEP[grain]
+        before.append(first)
+    return [*reversed(before), *(tick for tick in ticks if tick > earliest), windows.as_of]
 
 
 def existing_items(home: Home, days: Sequence[datetime]) -> pa.Table:
-    """One row per day and item whose profile was known by then: `item_id`, `day`, `event_timestamp` (the day)."""
-    profiles = home.offline_store / f"{ITEM_PROFILE}.parquet"
-    if not profiles.exists():
-        raise TastemakerError(f"There are no item features at {profiles}; run 'tastemaker features materialize'.")
+    """One row per day and item whose profile was known by then: `item_id`, `day`, `event_timestamp` (the day).
+
+    A day that is a full hour and no midnight has only the items with a positive event since, or in the three days
+    before its midnight.
+    """
+    profiles, activity = (home.offline_store / f"{table}.parquet" for table in (ITEM_PROFILE, ITEM_ACTIVITY))
+    for table in (profiles, activity):
+        if not table.exists():
+            raise TastemakerError(f"There are no item features at {table}; run 'tastemaker features materialize'.")
     listed = ", ".join(f"({sql_timestamp(day)})" for day in days)
     return duckdb.execute(
         f"""
@@ -48,12 +62,25 @@ def existing_items(home: Home, days: Sequence[datetime]) -> pa.Table:
             select {names.ITEM_ID}, min(greatest({names.EVENT_TIMESTAMP}, {names.CREATED_TIMESTAMP})) as known_from
             from read_parquet(?)
             group by {names.ITEM_ID}
+        ),
+        -- from each row on, until the next one, an item was last wanted that many days before
+        wanted as (
+            select {names.ITEM_ID}, {names.EVENT_TIMESTAMP} as wanted_from
+            from read_parquet(?)
+            where item_days_since_last_event < {WANTED_WITHIN.days}
+              and {names.CREATED_TIMESTAMP} = {names.EVENT_TIMESTAMP}
         )
         select {names.ITEM_ID}, {DAY}, {DAY} as {names.EVENT_TIMESTAMP}
         from items inner join days on known_from <= {DAY}
+        where {DAY} = date_trunc('day', {DAY})
+           or exists (
+               from wanted
+               where wanted.{names.ITEM_ID} = items.{names.ITEM_ID}
+                 and wanted_from between date_trunc('day', {DAY}) and {DAY}
+           )
         order by {DAY}, {names.ITEM_ID}
         """,
-        [str(profiles)],
+        [str(profiles), str(activity)],
     ).to_arrow_table()
 
 
@@ -66,11 +93,12 @@ def item_snapshots(home: Home, days: Sequence[datetime]) -> pa.Table:
 
 
 def snapshot_of(items: pa.Table, day: datetime) -> pa.Table:
-    """The rows of one midnight. Raises TastemakerError when the snapshots do not have that day."""
+    """The rows of one moment. Raises TastemakerError when the snapshots do not have it."""
     moment = pa.scalar(day.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
     found = items.filter(pc.equal(items[DAY], moment))
     if not len(found):
         raise TastemakerError(
-            f"There is no item snapshot of {day:%Y-%m-%d}; build the training sets again with 'tastemaker dataset'."
+            f"There is no item snapshot of {day:%Y-%m-%d %H:%M}; build the training sets again with "
+            "'tastemaker dataset'."
         )
     return found

@@ -9,6 +9,7 @@ from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.moments import sql_timestamp
+from training.datasets.session_fold import fold_sessions
 
 
 def visible_requests(home: Home, as_of: datetime) -> pa.Table:
@@ -36,8 +37,11 @@ def visible_requests(home: Home, as_of: datetime) -> pa.Table:
     return found
 
 
-def requests_with_features(home: Home, requests: pa.Table) -> pa.Table:
-    """The requests with every feature of `recommend_v1` as of their own `request_timestamp`; rows and order stay."""
+def requests_with_features(home: Home, requests: pa.Table, history_length: int) -> pa.Table:
+    """The requests with every feature of `recommend_v1` as of their own `request_timestamp`; rows and order stay.
+
+    A session that runs at the request is in front of the history, as a caller would put it.
+    """
     # Here, not above: Feast takes 3 s to import, and whoever only reads the training sets does not need it.
     from feature_repo.historical import historical_features
 
@@ -45,4 +49,4 @@ def requests_with_features(home: Home, requests: pa.Table) -> pa.Table:
     joined = historical_features(home, names.RECOMMEND_V1, rows)
     for name in joined.column_names[rows.num_columns :]:
         requests = requests.append_column(name, joined[name])
-    return requests
+    return fold_sessions(requests, history_length)

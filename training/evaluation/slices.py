@@ -73,7 +73,9 @@ def _countries(table: pa.Table) -> Iterator[tuple[str, np.ndarray]]:
 
 def _origins(table: pa.Table) -> Iterator[tuple[str, np.ndarray]]:
     origin = column_of(table, names.REQUEST_ORIGIN).to_numpy(zero_copy_only=False)
-    yield from ((name, origin == name) for name in (names.ORIGIN_SESSION, names.ORIGIN_IMPRESSIONS))
+    yield from (
+        (name, origin == name) for name in (names.ORIGIN_SESSION, names.ORIGIN_NEXT_ITEM, names.ORIGIN_IMPRESSIONS)
+    )
 
 
 def _numbers(table: pa.Table, name: str) -> np.ndarray:

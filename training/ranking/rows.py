@@ -103,7 +103,7 @@ def _by_day(requests: pa.Table) -> Iterator[tuple[datetime, list[pa.Table]]]:
     origins = requests[names.REQUEST_ORIGIN]
     for day in np.unique(days):
         parts = []
-        for origin in (names.ORIGIN_IMPRESSIONS, names.ORIGIN_SESSION):
+        for origin in names.REQUEST_ORIGINS:
             chosen = requests.filter(pc.and_(pa.array(days == day), pc.equal(origins, origin)))
             parts += [chosen.slice(at, REQUESTS_AT_ONCE) for at in range(0, len(chosen), REQUESTS_AT_ONCE)]
         yield datetime.fromtimestamp(int(day) * DAY // 1_000_000, UTC), parts

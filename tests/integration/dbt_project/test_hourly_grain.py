@@ -127,7 +127,8 @@ def test_one_reader_by_hand(tmp_path: Path) -> None:
             Event("e4", "bob", "x", "click", at["bob"], at["bob"], session_id="t"),
         ],
     )
-    run(home, day + 2 * DAY)
+    next_item = CONFIG.model_copy(update={"events": EventsConfig(lateness_days=0, requests="next_item")})
+    run(home, day + 2 * DAY, next_item)
 
     activity = "event_timestamp, item_interactions_1h, item_interactions_6h, item_interactions_1d, item_age_hours"
     of_x = {row[0]: row[1:] for row in rows(home, f"select {activity} from item_activity where item_id = 'x'")}
@@ -147,3 +148,12 @@ def test_one_reader_by_hand(tmp_path: Path) -> None:
     ]
     stamps = rows(home, "select event_timestamp, user_interactions_1d from user_activity where user_id = 'ann'")
     assert sorted(stamps) == [(day + 11 * HOUR, 2), (day + 12 * HOUR, 3), (day + DAY, 3), (day + 2 * DAY, 0)]
+
+    asked = "request_id, request_origin, request_timestamp, positive_item_ids, session_item_ids, session_timestamps"
+    second, past = timedelta(seconds=1), datetime(1970, 1, 1)
+    assert rows(home, f"select {asked} from fct_requests order by 1") == [
+        ("ann/s/1", "next_item", at["first"], ("x",), (), ()),
+        ("ann/s/2", "next_item", at["again"], ("x",), ("x",), ((at["first"] - past) // second * 1_000_000,)),
+        ("ann/s/3", "next_item", at["other"], ("y",), ("x",), ((at["again"] - past) // second * 1_000_000,)),
+        ("bob/t/1", "next_item", at["bob"], ("x",), (), ()),
+    ]

@@ -61,11 +61,12 @@ def home(tmp_path_factory) -> Home:
             )
         warehouse.execute(
             "create table fct_requests (request_id varchar, user_id varchar, request_timestamp timestamp, "
-            "created_timestamp timestamp, positive_item_ids varchar[])"
+            "created_timestamp timestamp, positive_item_ids varchar[], session_item_ids varchar[], "
+            "session_timestamps bigint[], session_event_types varchar[])"
         )
         for request, user, moment, known in REQUESTS:
             values = [request, user, day(moment), day(known), ["old"]]
-            warehouse.execute("insert into fct_requests values (?, ?, ?, ?, ?)", values)
+            warehouse.execute("insert into fct_requests values (?, ?, ?, ?, ?, [], [], [])", values)
     materialize(home, CONFIG, AS_OF)
     return home
 

@@ -44,13 +44,22 @@ def test_select_keeps_the_rows_inside_in_their_order():
     assert plan_windows(SplitConfig(), AS_OF).test.select(table)["n"].to_pylist() == [1, 3]
 
 
-@pytest.mark.parametrize(("hour", "days"), [(0, 28), (12, 28)])
-def test_midnights_are_those_inside_the_window(hour, days):
+@pytest.mark.parametrize("hour", [0, 12])
+@pytest.mark.parametrize(("grain", "ticks", "hours"), [("day", 28, {0}), ("hour", 28 * 24, set(range(24)))])
+def test_ticks_are_those_inside_the_window(hour, grain, ticks, hours):
     test = plan_windows(SplitConfig(), AS_OF.replace(hour=hour)).test
-    midnights = test.midnights()
-    assert len(midnights) == days
-    assert all(test.contains(np.array([microseconds(m) for m in midnights])))
-    assert all(m.hour == 0 for m in midnights)
+    found = test.ticks(grain)
+    assert len(set(found)) == ticks
+    assert all(test.contains(np.array([microseconds(m) for m in found])))
+    assert {m.hour for m in found} == hours
+    assert all((m.minute, m.second, m.microsecond) == (0, 0, 0) for m in found)
+
+
+def test_a_window_that_begins_between_ticks_has_its_first_tick_after():
+    test = plan_windows(SplitConfig(test_days=1), AS_OF + timedelta(minutes=1)).test
+    assert test.ticks("hour")[0] == AS_OF - timedelta(hours=23)
+    assert test.ticks("hour")[-1] == AS_OF
+    assert test.ticks("day") == [AS_OF]
 
 
 def test_data_that_does_not_reach_back_is_told_with_dates():

@@ -1,4 +1,6 @@
 -- One row per request of a known user.
+{% set none_before = empty_list('varchar') ~ ' as session_item_ids, ' ~ empty_list('bigint') ~ ' as session_timestamps, '
+    ~ empty_list('varchar') ~ ' as session_event_types' %}
 
 with
 
@@ -49,6 +51,7 @@ impressions as (
         shown.shown_positions,
         shown.shown_propensities,
         wanted.positive_item_ids,
+        {{ none_before }},
         shown.request_timestamp,
         wanted.created_timestamp
     from shown
@@ -56,7 +59,8 @@ impressions as (
 
 ),
 
--- Without, it is a session: nobody knows what was shown, only what was wanted.
+-- Without, nobody knows what was shown, only what was wanted. A session is one request, for all that it brought…
+{% if var('requests') == 'session' %}
 sessions as (
 
     select
@@ -68,6 +72,7 @@ sessions as (
         {{ empty_list('bigint') }} as shown_positions,
         {{ empty_list('double') }} as shown_propensities,
         {{ list_of('distinct item_id', 'varchar', 'item_id', 'is_positive') }} as positive_item_ids,
+        {{ none_before }},
         min(event_timestamp) filter (where is_positive) as request_timestamp,
         max(created_timestamp) filter (where is_positive) as created_timestamp
     from interactions
@@ -76,6 +81,82 @@ sessions as (
     having bool_or(is_positive) and not bool_or(event_type = 'impression' and request_id is not null)
 
 ),
+{% else %}
+-- … or each of its positive events is, asked by someone who has had the items before it in the session.
+wanted_in_session as (
+
+    select
+        *,
+        row_number() over (partition by user_id, session_id order by event_timestamp, event_id) as turn
+    from (
+        select
+            *,
+            bool_or(event_type = 'impression' and request_id is not null) over (
+                partition by user_id, session_id
+            ) as is_shown
+        from interactions
+        where session_id is not null
+    )
+    where is_positive and not is_shown
+
+),
+
+had_before as (
+
+    select
+        later.user_id,
+        later.session_id,
+        later.turn,
+        earlier.item_id,
+        max(earlier.event_timestamp) as last_at,
+        {{ value_at_greatest('earlier.event_type', 'earlier.turn') }} as last_type
+    from wanted_in_session as later
+    inner join wanted_in_session as earlier
+        on later.user_id = earlier.user_id
+        and later.session_id = earlier.session_id
+        and earlier.event_timestamp < later.event_timestamp
+    group by later.user_id, later.session_id, later.turn, earlier.item_id
+
+),
+
+running_sessions as (
+
+    select
+        user_id,
+        session_id,
+        turn,
+        list(item_id order by last_at desc, item_id) as item_ids,
+        list({{ microseconds('last_at') }} order by last_at desc, item_id) as timestamps,
+        list(last_type order by last_at desc, item_id) as event_types
+    from had_before
+    group by user_id, session_id, turn
+
+),
+
+sessions as (
+
+    select
+        wanted.user_id || '/' || wanted.session_id || '/' || wanted.turn as request_id,
+        wanted.user_id,
+        wanted.session_id,
+        'next_item' as request_origin,
+        {{ empty_list('varchar') }} as shown_item_ids,
+        {{ empty_list('bigint') }} as shown_positions,
+        {{ empty_list('double') }} as shown_propensities,
+        [wanted.item_id] as positive_item_ids,
+        coalesce(running_sessions.item_ids, {{ empty_list('varchar') }}) as session_item_ids,
+        coalesce(running_sessions.timestamps, {{ empty_list('bigint') }}) as session_timestamps,
+        coalesce(running_sessions.event_types, {{ empty_list('varchar') }}) as session_event_types,
+        wanted.event_timestamp as request_timestamp,
+        wanted.created_timestamp
+    from wanted_in_session as wanted
+    left join running_sessions
+        on wanted.user_id = running_sessions.user_id
+        and wanted.session_id = running_sessions.session_id
+        and wanted.turn = running_sessions.turn
+
+),
+{% endif %}
 
 final as (
 

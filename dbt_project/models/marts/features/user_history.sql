@@ -11,9 +11,19 @@ known_events as (
 
 ),
 
+-- A user's positive events are numbered, and a history is gathered as numbers: of an item the greatest is its last event.
 positives as (
 
-    select * from known_events
+    select
+        user_id,
+        event_id,
+        item_id,
+        event_type,
+        event_timestamp,
+        happened_on,
+        enters_on,
+        row_number() over (partition by user_id order by event_timestamp, item_id desc, event_id) as turn
+    from known_events
     where is_positive
 
 ),
@@ -53,10 +63,7 @@ items as (
         versions.stamp,
         versions.known_on,
         positives.item_id,
-        max(positives.event_timestamp) as last_at,
-        {{ value_at_greatest(
-            'positives.event_type', 'row(positives.event_timestamp, positives.event_id)'
-        ) }} as last_type,
+        max(positives.turn) as turn,
         count(*) as events
     from versions
     inner join positives
@@ -71,28 +78,32 @@ items as (
 
 ),
 
-ranked as (
-
-    select
-        *,
-        row_number() over (partition by user_id, stamp, known_on order by last_at desc, item_id) as rank
-    from items
-
-),
-
+-- Lists are sorted once they are there: sorting inside the aggregate takes gigabytes for a million histories.
 histories as (
 
     select
         user_id,
         stamp,
         known_on,
-        list(item_id order by rank) as item_ids,
-        list({{ microseconds('last_at') }} order by rank) as timestamps,
-        list(last_type order by rank) as event_types,
-        list(events order by rank) as counts
-    from ranked
-    where rank <= {{ var('history_length') }}
+        list_reverse_sort(list({'turn': turn, 'events': events}))[:{{ var('history_length') }}] as held
+    from items
     group by user_id, stamp, known_on
+
+),
+
+-- What the numbers stand for.
+told as (
+
+    select
+        user_id,
+        list_sort(list({
+            'turn': turn,
+            'item_id': item_id,
+            'happened_at': {{ microseconds('event_timestamp') }},
+            'event_type': event_type
+        })) as events
+    from positives
+    group by user_id
 
 ),
 
@@ -103,15 +114,21 @@ final as (
         versions.user_id,
         versions.stamp as event_timestamp,
         versions.known_on as created_timestamp,
-        coalesce(histories.item_ids, {{ empty_list('varchar') }}) as history_item_ids,
-        coalesce(histories.timestamps, {{ empty_list('bigint') }}) as history_timestamps,
-        coalesce(histories.event_types, {{ empty_list('varchar') }}) as history_event_types,
-        coalesce(histories.counts, {{ empty_list('bigint') }}) as history_counts
+        {% for feature, value, type in [
+            ('item_ids', 'told.events[it.turn].item_id', 'varchar'),
+            ('timestamps', 'told.events[it.turn].happened_at', 'bigint'),
+            ('event_types', 'told.events[it.turn].event_type', 'varchar'),
+            ('counts', 'it.events', 'bigint'),
+        ] %}
+        coalesce(list_transform(histories.held, lambda it: {{ value }}), {{ empty_list(type) }}) as history_{{ feature }}
+        {{- ',' if not loop.last }}
+        {% endfor %}
     from versions
     left join histories
         on versions.user_id = histories.user_id
         and versions.stamp = histories.stamp
         and versions.known_on = histories.known_on
+    left join told on versions.user_id = told.user_id
 
 )
 
