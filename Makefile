@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-serve clean
+.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve clean
 
 help:  ## tell what each target does
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench-index: $(READY)  ## a million items: the inverted file beside every item a
 
 bench-reliability: $(READY)  ## the model server in trouble: ten times the load, 200 swaps, a hang
 	$(BIN)/python -W ignore -m benchmarks.reliability --date $$(date -u +%F)
+
+bench-encoders: $(READY)  ## every encoder of a history, three seeds each, on the training sets in TASTEMAKER_HOME
+	$(BIN)/python -W ignore -m benchmarks.encoders --date $$(date -u +%F)
 
 clean:  ## remove the environment and everything runs have made
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis

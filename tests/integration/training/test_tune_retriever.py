@@ -118,6 +118,32 @@ def test_every_trial_is_seen_in_tensorboard(whole):
     assert [run.split(",")[0] for run in runs] == ["trial 0", "trial 1", "trial 2"]
 
 
+def test_a_trial_behind_the_median_is_given_up_and_the_page_says_what_mattered(whole, tmp_path):
+    home = shop(tmp_path)
+    folder = study_folder(home, QUICK, AS_OF)
+    folder.mkdir(parents=True)
+    earlier = optuna.create_study(
+        study_name="retriever", storage=f"sqlite:///{folder / 'study.db'}", direction="maximize"
+    )
+    for place, trial in enumerate(whole[1].finished * 2):  # better than any recall can be
+        reached = 2 + place / 10
+        earlier.add_trial(
+            optuna.trial.create_trial(
+                params=trial.params,
+                distributions=trial.distributions,
+                value=reached,
+                intermediate_values={1: reached, 2: reached},
+            )
+        )
+    study = tune_retriever(home, QUICK, AS_OF, 7)
+    assert study.finished[-1].state is TrialState.PRUNED
+    assert len(study.finished[-1].intermediate_values) == 2
+    assert study.best.number == 5
+    page = (study.folder / "study.html").read_text()
+    assert page.count("given up</td>") == 1
+    assert page.count("<svg") == 2 and "importance, %" in page
+
+
 def test_what_comes_after_validation_is_not_read(whole, tmp_path):
     _, study = whole
     windows = plan_windows(QUICK.split, AS_OF)
