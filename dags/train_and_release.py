@@ -13,7 +13,7 @@ with DAG(
     doc_md="""
 ### Fresh features become a release
 
-`dataset` → `train_retriever` → `train_ranker` → `release_build` → `evaluate` → `gate` → `probe` →
+`dataset` → `train_retriever` → `train_sources` → `train_ranker` → `release_build` → `evaluate` → `gate` → `probe` →
 `canary` → `verify` → `promote`; last, also where one of them refused to go on, `report`.
 
 Scheduled by the asset `features`, whose event carries `as_of`. Training sets come from Feast as of each request's own
@@ -43,6 +43,12 @@ time. `gate` stops a release that is worse than the one that serves, `probe` one
         command=["train", "retriever", "--as-of", AS_OF],
         execution_timeout=timedelta(hours=2),
         doc_md="Two-tower model, early stopping on validation recall; curves in TensorBoard.",
+    )
+    train_sources = StepOperator(
+        task_id="train_sources",
+        command=["train", "sources", "--as-of", AS_OF],
+        execution_timeout=timedelta(hours=1),
+        doc_md="What further candidate sources learn, and the weights with which all are blended.",
     )
     train_ranker = StepOperator(
         task_id="train_ranker",
@@ -74,6 +80,6 @@ time. `gate` stops a release that is worse than the one that serves, `probe` one
     )
     # A run is what its last task is, and `report` is written after a failure too: alone it would call it a success.
     finished = EmptyOperator(task_id="finished", doc_md="Green when the release serves and its page is written.")
-    dataset >> train_retriever >> train_ranker >> release_build >> evaluate >> gate
+    dataset >> train_retriever >> train_sources >> train_ranker >> release_build >> evaluate >> gate
     promote >> report
     [promote, report] >> finished

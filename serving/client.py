@@ -61,7 +61,8 @@ class Recommendation:
     """One ranked item; `probability` that the user takes it up, `release` that said so.
 
     `degraded` is "" for an answer of the model. Else it says why there was none: the item is one of the release's most
-    popular, the same for everybody, and its probability is NaN.
+    popular, the same for everybody, and its probability is NaN. `sources` are the names of the candidate sources that
+    proposed the item: none from a release that does not tell them.
     """
 
     rank: int
@@ -69,6 +70,7 @@ class Recommendation:
     probability: float
     release: str
     degraded: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class Recommender:
@@ -156,8 +158,17 @@ class Recommender:
         items = from_proto(outputs[names.OUTPUT_ITEM_IDS])[0]
         scores = from_proto(outputs[names.OUTPUT_SCORES])[0]
         release = from_proto(outputs[names.OUTPUT_RELEASE]).ravel()[0].decode()
-        kept = [(item.decode(), float(score)) for item, score in zip(items, scores, strict=True) if item]
-        return [Recommendation(rank, item, score, release) for rank, (item, score) in enumerate(kept, start=1)]
+        # Always asked for, never filtered out: TensorFlow prepares the graph anew for each set of outputs, and only the
+        # whole set was warmed up.
+        told = names.OUTPUT_SOURCES in outputs
+        named = from_proto(outputs[names.OUTPUT_SOURCES])[0] if told else [b""] * len(items)
+        kept = [one for one in zip(items, scores, named, strict=True) if one[0]]
+        return [
+            Recommendation(
+                rank, item.decode(), float(score), release, sources=tuple(by.decode().split(",")) if by else ()
+            )
+            for rank, (item, score, by) in enumerate(kept, start=1)
+        ]
 
     def close(self) -> None:
         """Closes the connection."""

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tastemaker import names
 from tastemaker.errors import TastemakerError, nearest
 
 
@@ -78,17 +79,37 @@ class RankerConfig(_Section):
 
 
 class CandidatesConfig(_Section):
-    """How many items each source puts before the ranker."""
+    """How many items each source proposes, 0 for none, and how many of them all the ranker judges."""
 
     two_tower: int = Field(default=150, ge=1, description="Nearest items of the query vector.")
-    popular: int = Field(default=50, ge=0, description="Items with the most interactions in the last 30 days.")
-    history: bool = Field(default=True, description="Whether the user's own items are candidates again.")
+    history: int = Field(default=100, ge=0, description="The user's own items, latest first; true stands for 100.")
+    popular: int = Field(default=50, ge=0, description="What everybody takes.")
+    co_visitation: int = Field(default=0, ge=0, description="Items taken together with those of the history.")
+    user_knn: int = Field(default=0, ge=0, description="Items of the past sessions most like the user's history.")
+    matrix_factorization: int = Field(default=0, ge=0, description="Items whose ALS factors fit the user's history.")
+    content: int = Field(default=0, ge=0, description="Items with words, category and brand of the recent history.")
+    ranked: int = Field(default=300, ge=1, description="Candidates that the ranker judges: the best of the blend.")
+    popular_half_life_days: float | None = Field(
+        default=None, gt=0, description="Age at which an interaction counts half for 'popular'; null: 30 days, evenly."
+    )
+    factors: int = Field(default=64, ge=2, description="Width of the vectors of 'matrix_factorization'.")
+    seed: int = Field(default=20111210, description="Of the factors' initial values and of the blend's search.")
     exact_up_to_items: int = Field(
         default=200_000, ge=1, description="Catalogues above this have an inverted-file index of their items."
     )
     index_recall: float = Field(
         default=0.99, gt=0, le=1, description="Share of the exact nearest items that the inverted file must find."
     )
+
+    @field_validator("history", mode="before")
+    @classmethod
+    def _all_or_none(cls, value: Any) -> Any:
+        """Was a yes or no, and still may be."""
+        return (100 if value else 0) if isinstance(value, bool) else value
+
+    def counts(self) -> dict[str, int]:
+        """Items by source."""
+        return {source: getattr(self, source) for source in names.CANDIDATE_SOURCES}
 
 
 class EvaluationConfig(_Section):

@@ -71,6 +71,7 @@ OUTPUT_ITEM_IDS: Final = "item_ids"
 OUTPUT_SCORES: Final = "scores"
 OUTPUT_KNOWN: Final = "known"
 OUTPUT_RELEASE: Final = "release"
+OUTPUT_SOURCES: Final = "sources"
 
 # where candidates come from: keys of the config section `candidates`, of the blend's weights, of `sources` in an answer
 SOURCE_TWO_TOWER: Final = "two_tower"
@@ -99,6 +100,7 @@ STEPS: Final = (
     "materialize",
     "dataset",
     "train_retriever",
+    "train_sources",
     "train_ranker",
     "release_build",
     "evaluate",

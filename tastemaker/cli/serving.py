@@ -29,6 +29,7 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
     at: Annotated[str | None, typer.Option(help="The request's time; by default the release's as_of.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="An item that must not come; may be repeated.")] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="Say which candidate sources proposed each item.")] = False,
     as_json: JsonOutput = False,
 ) -> None:
     """Ask the model server for a user's items, best first, with titles; popular items, said so, when none answers."""
@@ -46,4 +47,8 @@ def recommend(
         [one.rank, one.item_id, named.get(one.item_id), None if one.degraded else one.probability, bool(one.degraded)]
         for one in found
     ]
-    show_rows(["rank", "item_id", "title", "probability", "degraded"], rows, as_json=as_json)
+    columns = ["rank", "item_id", "title", "probability", "degraded"]
+    if sources:
+        columns.append("sources")
+        rows = [[*row, ", ".join(one.sources)] for row, one in zip(rows, found, strict=True)]
+    show_rows(columns, rows, as_json=as_json)

@@ -30,3 +30,12 @@ def retriever(as_of: AsOf, as_json: JsonOutput = False) -> None:
 
     now = settings()
     show_report(train_retriever(now.paths, load_config(now.config), as_of), as_json=as_json)
+
+
+@train_app.command("sources")
+def sources(as_of: AsOf, as_json: JsonOutput = False) -> None:
+    """Trains what candidate sources learn offline, and tunes the blend of them all."""
+    from training.sources.fit import train_sources
+
+    now = settings()
+    show_report(train_sources(now.paths, load_config(now.config), as_of), as_json=as_json)

@@ -42,6 +42,7 @@ FEATURE_STEPS = ("ingest", "check_landing", "transform", "check_features", "mate
 RELEASE_STEPS = (
     "dataset",
     "train_retriever",
+    "train_sources",
     "train_ranker",
     "release_build",
     "evaluate",

@@ -26,7 +26,12 @@ from tastemaker.feature_tables import Feature
 from tastemaker.home import Home
 from tastemaker.moments import microseconds
 from training.feature_tensors import item_features, user_features
+from training.release.item_universe import ItemUniverse
 from training.retrieval.two_tower import TowerConfig, TwoTower
+from training.sources.blend import Blend
+from training.sources.fit import learnt
+from training.sources.trained import TrainedSources, for_ranker_folder, sources_folder
+from training.splits import plan_windows
 from training.vocabulary import Vocabulary, title_words
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
@@ -46,7 +51,17 @@ CONFIG = Config(
     split=SplitConfig(validation_days=1, ranker_days=6, calibration_days=3, test_days=2),
     retriever=RetrieverConfig(embedding_dimension=8),
     ranker=RankerConfig(max_trees=40, leaves=8, learning_rate=0.2, patience=10),
-    candidates=CandidatesConfig(two_tower=20, popular=5, history=True),
+    candidates=CandidatesConfig(
+        two_tower=20,
+        popular=5,
+        history=True,
+        co_visitation=6,
+        user_knn=6,
+        matrix_factorization=6,
+        content=6,
+        popular_half_life_days=None,
+        factors=4,
+    ),
     evaluation=EvaluationConfig(k=5),
 )
 
@@ -155,8 +170,15 @@ def tower(items: pa.Table, seed: int = 1, encoder: EncoderName = "mean") -> TwoT
     return TwoTower(config, texts, seed)
 
 
+def trained_sources(items: pa.Table, until: datetime) -> TrainedSources:
+    """What the candidate sources learn from the requests before a moment; each source has another weight."""
+    universe = ItemUniverse.of(items[names.ITEM_ID].to_pylist())
+    blend = Blend({source: 1.0 + n / 8 for n, source in enumerate(names.CANDIDATE_SOURCES)})
+    return learnt(requests(), universe, until, CONFIG.candidates, blend)
+
+
 def fill_home(home: Home, origin: str = names.ORIGIN_SESSION) -> None:
-    """Training sets and a retriever, as if their steps had run."""
+    """Training sets, a retriever and candidate sources, as if their steps had run."""
     datasets = home.training(AS_OF) / "datasets"
     datasets.mkdir(parents=True)
     items = all_days()
@@ -165,6 +187,10 @@ def fill_home(home: Home, origin: str = names.ORIGIN_SESSION) -> None:
     retriever: Path = home.training(AS_OF) / "retriever"
     tower(items).save(retriever)
     tower(items).save(retriever / "for_ranker")
+    windows = plan_windows(CONFIG.split, AS_OF)
+    assert windows.ranker.start and windows.test.start
+    trained_sources(items, windows.test.start).save(sources_folder(home, AS_OF))
+    trained_sources(items, windows.ranker.start).save(for_ranker_folder(home, AS_OF))
 
 
 def _plain(feature: Feature, number: float) -> object:

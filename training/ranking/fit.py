@@ -16,8 +16,9 @@ from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.moments import as_of_slug
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step, write_atomically
-from training import feature_tensors, splits, vocabulary
+from training import feature_tensors, sources, splits, vocabulary
 from training.datasets.build import items_file, read_dataset, requests_file
+from training.ranking import past, row_scatter
 from training.ranking.calibration import Calibration, fit_calibration, log_loss, reliability
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.rows import RankerRows, ranker_rows
@@ -38,6 +39,7 @@ from training.release.fused_graph import FusedRecommender
 from training.retrieval import encoders, named_weights, two_tower
 from training.retrieval.fit import for_ranker_folder
 from training.retrieval.two_tower import TwoTower
+from training.sources import trained
 from training.splits import Window, plan_windows
 from training.tensorboard_run import TensorBoardRun
 
@@ -63,12 +65,14 @@ GRAPH_CODE = [
         probe_choice,
         row_blocks,
         sample_users,
+        past,
+        row_scatter,
         feature_tensors,
         vocabulary,
         two_tower,
         named_weights,
     )
-] + [Path(encoders.__file__).parent]
+] + [Path(encoders.__file__).parent, Path(sources.__file__).parent]
 
 
 def ranker_folder(home: Home, as_of: datetime) -> Path:
@@ -92,6 +96,7 @@ def train_ranker(home: Home, config: Config, as_of: datetime) -> StepReport:
             "requests": digest_files([requests_file(home, as_of)]),
             "items": digest_files([items_file(home, as_of)]),
             "retriever": digest_files([for_ranker_folder(home, as_of)]),
+            "sources": digest_files([trained.for_ranker_folder(home, as_of)]),
             "config": digest_values(
                 [part.model_dump() for part in (config.ranker, config.candidates, config.features, config.split)]
             ),
@@ -114,6 +119,7 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
         config.features.history_length,
         config.features.neighbours,
         sample_users.sample_users(home, config, as_of),
+        trained.TrainedSources.load(trained.for_ranker_folder(home, as_of)),
     )
 
     def rows_of(window: Window) -> RankerRows:

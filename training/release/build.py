@@ -17,7 +17,7 @@ from training import splits
 from training.datasets.build import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
 from training.ranking import calibration as calibrating
-from training.ranking import features, row_scatter
+from training.ranking import features, past, row_scatter
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES, ITEM_ONLY, USER_ONLY
 from training.ranking.fit import CALIBRATION, GRAPH_CODE, MODEL, ranker_folder
@@ -28,6 +28,7 @@ from training.release.sample_users import sample_users
 from training.release.trees import CompiledForest
 from training.retrieval.fit import retriever_folder
 from training.retrieval.two_tower import TwoTower
+from training.sources.trained import TrainedSources, sources_folder
 from training.splits import plan_windows
 
 RELEASE_CODE = [
@@ -36,7 +37,7 @@ RELEASE_CODE = [
     Path(__file__).parent / "trees",
     *(
         Path(module.__file__ or "")
-        for module in (golden, manifest, saved_model, warmup, calibrating, features, row_scatter)
+        for module in (golden, manifest, saved_model, warmup, calibrating, features, past, row_scatter)
     ),
     *GRAPH_CODE,
 ]
@@ -65,6 +66,7 @@ def made_of(home: Home, config: Config, as_of: datetime) -> dict[str, str]:
     return {
         "items": digest_files([items_file(home, as_of)]),
         "retriever": digest_files([retriever_folder(home, as_of)]),
+        "sources": digest_files([sources_folder(home, as_of)]),
         "ranker": digest_files([ranker_folder(home, as_of)]),
         "config": digest_values(config.until_judged()),
         "as_of": as_of.isoformat(),
@@ -101,6 +103,7 @@ def assembled(
         config.features.history_length,
         config.features.neighbours,
         sample_users(home, config, as_of),
+        TrainedSources.load(sources_folder(home, as_of)),
     )
     graph.load_snapshot(snapshot_of(items, items_as_of), items_as_of)
     forest = CompiledForest(ranker / MODEL, feature_names=FEATURE_NAMES, item_only=ITEM_ONLY, user_only=USER_ONLY)
@@ -167,10 +170,21 @@ def _manifest(home: Home, config: Config, as_of: datetime, release: str) -> dict
         "parameters": config.model_dump(mode="json"),
         "made_of": made_of(home, config, as_of),
         "seeds": {"retriever": config.retriever.seed, "ranker": config.ranker.seed},
-        "metrics": {step: reports[step].facts for step in ("train_retriever", "train_ranker") if step in reports},
+        "metrics": {
+            step: reports[step].facts
+            for step in ("train_retriever", "train_sources", "train_ranker")
+            if step in reports
+        },
+        "candidate_sources": {"lengths": config.candidates.counts(), "blend": blend_of(home, as_of)},
         "signatures": manifest.described_signatures(),
         "code": manifest.described_code(),
     }
+
+
+def blend_of(home: Home, as_of: datetime) -> dict[str, Any]:
+    """How the sources' lists are put in one order: weights by name, and the offset of a rank."""
+    blend = TrainedSources.load(sources_folder(home, as_of)).blend
+    return {"weights": dict(blend.weights), "offset": blend.offset}
 
 
 def _described_items(graph: FusedRecommender, popular: list[str]) -> dict[str, Any]:

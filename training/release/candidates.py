@@ -1,88 +1,250 @@
-"""Which items come before the ranker: the retriever's nearest, the user's own, the most popular; each once."""
+"""Which items come before the ranker: what every source proposes, each item once, the best of the blend first."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import tensorflow as tf
 
+from tastemaker import names
 from tastemaker.config import CandidatesConfig
+from tastemaker.errors import TastemakerError
 from training.ranking.features import Retrieval
+from training.ranking.row_scatter import by_row
 from training.release.item_index import ItemIndex
 from training.release.item_snapshot import ItemSnapshot, rows_at
+from training.sources.co_visitation import CoVisitation
+from training.sources.content import TERMS, Content
+from training.sources.matrix_factorization import MatrixFactorization
+from training.sources.nearest_items import NearestItems
+from training.sources.own_history import OwnHistory
+from training.sources.popularity import Popularity
+from training.sources.source import Asked, ScoringSource, Source
+from training.sources.trained import TrainedSources
+from training.sources.user_knn import UserKnn
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """`items` int32 `[B, C]`; `valid` bool `[B, C]` is False where a place is padding, a repetition or excluded."""
+    """What the ranker judges.
+
+    Attributes:
+        items: int32 `[B, C]`, available items, each once, the best of the blend first; the rest is `unknown`.
+        valid: bool `[B, C]`, where there is an item.
+    """
 
     items: tf.Tensor
     valid: tf.Tensor
 
 
-def pair_scores(query: tf.Tensor, items: ItemSnapshot, candidates: tf.Tensor) -> tf.Tensor:
-    """Dot products float32 `[B, C]` of each query `[B, D]` with its own candidates `[B, C]`.
-
-    Summed pair by pair, not as a matrix product: the same bits whatever B and C are.
-    """
-    return tf.reduce_sum(query[:, None, :] * rows_at(items.vectors, candidates), axis=2)
-
-
-def union(
-    query: tf.Tensor,
-    history: tf.Tensor,
-    excluded: tf.Tensor,
-    items: ItemSnapshot,
-    index: ItemIndex,
-    sources: CandidatesConfig,
-    count: tf.Tensor,
-) -> tuple[Candidates, tf.Tensor]:
-    """Every source's items in the order nearest, history, popular; an item stays only at its first place.
-
-    Args:
-        query: float32 `[B, D]`.
-        history: int32 `[B, L]`.
-        excluded: int32 `[B, E]`; `unknown`, and repetitions, do no harm.
-        index: of the same items.
-        count: int32 scalar, how many of the nearest that are not excluded; all of them when there are fewer.
-
-    Returns:
-        The candidates, and the retriever's own list int32 `[B, min(sources.two_tower, N + 1)]`, exclusions or not.
-    """
-    batch, rows = tf.shape(query)[0], items.universe.rows
-    count = tf.minimum(count, rows)
-    enough = tf.minimum(tf.maximum(count + tf.shape(excluded)[1], sources.two_tower), rows)
-    _, nearest = index.nearest(query, enough)
-    barred = tf.sort(tf.pad(excluded, [[0, 0], [0, 1]], constant_values=-1), axis=1)  # never without a column
-    last = tf.argsort(tf.cast(_among(barred, nearest), tf.int32), axis=1, stable=True)
-    kept = tf.gather(nearest, last, batch_dims=1)[:, :count]
-
-    popular = items.by_popularity[: sources.popular]
-    parts = [kept, tf.broadcast_to(popular[None, :], [batch, tf.shape(popular)[0]])]
-    if sources.history:
-        parts.insert(1, history)
-    found = tf.concat(parts, axis=1)
-    valid = _first_places(found) & ~_among(barred, found) & rows_at(items.available, found)
-    return Candidates(found, valid), nearest[:, : min(sources.two_tower, rows)]
-
-
-def _among(codes: tf.Tensor, asked: tf.Tensor) -> tf.Tensor:
-    """bool `[B, n]`: which of int32 `[B, n]` stand in the same row of sorted int32 `[B, m]`, m at least 1.
+@dataclass(frozen=True)
+class FirstPlaces:
+    """Where each row of int32 `[B, n]` has an item for the first time.
 
     By search, not by marks in a row of all items: for a million those are 4 MB a user to fill and copy.
+
+    Attributes:
+        ascending: int32 `[B, n + 1]`, the rows, and `unknown` once, sorted.
+        order: int32 `[B, n + 1]`, where each stood; of equals the first comes first.
     """
-    at = tf.raw_ops.LowerBound(sorted_inputs=codes, values=asked, out_type=tf.int32)
-    return tf.gather(codes, tf.minimum(at, tf.shape(codes)[1] - 1), batch_dims=1) == asked
+
+    ascending: tf.Tensor
+    order: tf.Tensor
+    unknown: int
+
+    @classmethod
+    def among(cls, items: tf.Tensor, unknown: int) -> "FirstPlaces":
+        """Of int32 `[B, n]`, n may be 0; `unknown` is above every item."""
+        padded = tf.pad(items, [[0, 0], [0, 1]], constant_values=unknown)
+        order = tf.argsort(padded, axis=1, stable=True)
+        return cls(tf.gather(padded, order, batch_dims=1), order, unknown)
+
+    def of(self, items: tf.Tensor) -> tf.Tensor:
+        """int32 `[B, C]` for int32 `[B, C]` items; n where an item is not among them, and for `unknown`."""
+        at = tf.raw_ops.LowerBound(sorted_inputs=self.ascending, values=items, out_type=tf.int32)
+        there = (tf.gather(self.ascending, at, batch_dims=1) == items) & (items != self.unknown)
+        return tf.where(there, tf.gather(self.order, at, batch_dims=1), tf.shape(self.order)[1] - 1)
 
 
-def _first_places(codes: tf.Tensor) -> tf.Tensor:
-    """bool `[B, n]`: where each row of int32 `[B, n]` has a value for the first time."""
-    order = tf.argsort(codes, axis=1, stable=True)
-    run = tf.raw_ops.LowerBound(sorted_inputs=tf.gather(codes, order, batch_dims=1), values=codes, out_type=tf.int32)
-    return tf.gather(order, run, batch_dims=1) == tf.range(tf.shape(codes)[1])[None, :]
+@dataclass(frozen=True)
+class Proposed:
+    """What the sources that are on say of a batch of users.
+
+    Attributes:
+        sources: their names.
+        lengths: by source, how many items it may list.
+        items: int32 `[B, W]`, the lists one after the other.
+        first: an item's first place in `items`.
+        places: by source int32 `[B, W + 1]`: for a first place in `items`, the item's place in that source's list;
+            `lengths` where it does not list it. The last column is what nobody lists.
+        blended: float32 `[B, W + 1]`, the blend's score, likewise.
+    """
+
+    sources: Sequence[str]
+    lengths: Sequence[int]
+    items: tf.Tensor
+    first: "FirstPlaces"
+    places: Sequence[tf.Tensor]
+    blended: tf.Tensor
+
+    def of(self, items: tf.Tensor) -> Retrieval:
+        """What the lists say of int32 `[B, C]` items; no scores."""
+        at = self.first.of(items)
+        return Retrieval(
+            places={
+                source: tf.gather(places, at, batch_dims=1)
+                for source, places in zip(self.sources, self.places, strict=True)
+            },
+            lengths=dict(zip(self.sources, self.lengths, strict=True)),
+            scores={},
+            blend=tf.gather(self.blended, at, batch_dims=1),
+        )
 
 
-def retrieval_of(query: tf.Tensor, items: ItemSnapshot, candidates: tf.Tensor, listed: tf.Tensor) -> Retrieval:
-    """Score and rank of each candidate `[B, C]` against the retriever's own list `[B, n]`."""
-    theirs = tf.where(rows_at(items.available, listed), pair_scores(query, items, listed), tf.float32.min)
-    scores = pair_scores(query, items, candidates)
-    ranks = tf.searchsorted(tf.sort(-theirs, axis=1), -scores, side="left")
-    return Retrieval(scores, tf.cast(ranks, tf.float32), tf.shape(listed)[1])
+class CandidateSources(tf.Module):
+    """The sources that the config switches on, over one snapshot.
+
+    Args:
+        items: the snapshot; call `refresh` after it has changed.
+        index: of the same items.
+        config: how many items each source proposes.
+        trained: what the sources need that were trained; None where none of those is on.
+
+    Raises TastemakerError when a source is on that was not trained.
+    """
+
+    def __init__(
+        self, items: ItemSnapshot, index: ItemIndex, config: CandidatesConfig, trained: TrainedSources | None
+    ) -> None:
+        super().__init__(name="candidate_sources")
+        self._items, self._config = items, config
+        trained = trained or TrainedSources()
+        self.blend = trained.blend
+        self.nearest = NearestItems(items, index)
+        self.popularity = Popularity(items, config.popular, config.popular_half_life_days)
+        made: list[Source] = [self.nearest]
+        made += [OwnHistory()] if config.history else []
+        made += [self.popularity] if config.popular else []
+        made += [CoVisitation()] if config.co_visitation else []
+        if config.user_knn:
+            made.append(UserKnn(items, _required(trained.sessions, names.SOURCE_USER_KNN)))
+        if config.matrix_factorization:
+            factors = _required(trained.factors, names.SOURCE_MATRIX_FACTORIZATION)
+            made.append(MatrixFactorization(items, factors))
+        made += [Content(items)] if config.content else []
+        self.made = made
+        self.lengths = [min(config.counts()[source.name], items.universe.rows) for source in made]
+
+    def refresh(self) -> None:
+        """Follows the snapshot."""
+        for source in (*self.made, self.popularity):
+            source.refresh()
+
+    def retrieval_of(self, asked: Asked, proposed: Proposed, items: tf.Tensor) -> Retrieval:
+        """What the sources say of int32 `[B, C]` items, whoever chose them."""
+        scoring = {source.name: source for source in self.made if isinstance(source, ScoringSource)}
+        return replace(
+            proposed.of(items), scores={name: source.scores(asked, items) for name, source in scoring.items()}
+        )
+
+    def proposed(self, asked: Asked, excluded: tf.Tensor | None = None, count: tf.Tensor | int = 1) -> Proposed:
+        """Every source's list, without what is excluded.
+
+        Args:
+            excluded: int32 `[B, E]`; `unknown`, and repetitions, do no harm.
+            count: int32 scalar, how many of the nearest items are wanted; those behind the source's own list are in
+                `items`, but listed by nobody.
+        """
+        unknown = self._items.universe.unknown
+        count, enough = self._nearest(excluded, count)
+        barred = None if excluded is None else FirstPlaces.among(excluded, unknown)
+        parts, ranks = [], []
+        for source, length in zip(self.made, self.lengths, strict=True):
+            found = source.propose(asked, enough if source is self.nearest else length).items
+            if barred is not None:
+                kept = barred.of(found) == tf.shape(excluded)[1]
+                if source is self.nearest:  # however long the list of exclusions is
+                    kept &= tf.cumsum(tf.cast(kept, tf.int32), axis=1) <= count
+                found = tf.where(kept, found, unknown)
+            place = tf.minimum(tf.range(tf.shape(found)[1]), length)
+            parts.append(found)
+            ranks.append(tf.where(found == unknown, length, place[None, :]))
+        items = tf.concat(parts, axis=1)
+        batch, width = tf.unstack(tf.shape(items))
+        first = FirstPlaces.among(items, unknown)
+        own = tf.split(first.of(items), [tf.shape(part)[1] for part in parts], axis=1, num=len(parts))
+        places = []
+        for at, rank, length in zip(own, ranks, self.lengths, strict=True):
+            empty = tf.fill([batch, width + 1], length)
+            places.append(tf.tensor_scatter_nd_min(empty, by_row(at), tf.reshape(rank, [-1])))
+        sources = [source.name for source in self.made]
+        blended = self.blend.scores(places, self.lengths, sources)
+        return Proposed(sources, self.lengths, items, first, places, blended)
+
+    def candidates(
+        self, asked: Asked, excluded: tf.Tensor | None, count: tf.Tensor | int
+    ) -> tuple[Candidates, Proposed]:
+        """What the ranker judges: the best of the blend, none excluded, each once.
+
+        Args:
+            excluded: see `proposed`.
+            count: int32 scalar, how many must be there if so many are available: the nearest items fill up what the
+                lists leave open.
+        """
+        proposed = self.proposed(asked, excluded, count)
+        width = tf.shape(proposed.items)[1]
+        first = proposed.first.of(proposed.items) == tf.range(width)[None, :]
+        valid = first & rows_at(self._items.available, proposed.items)
+        count, enough = self._nearest(excluded, count)
+        kept = tf.minimum(tf.maximum(count, self._config.ranked), width - (enough - count))  # exclusions or not
+        best = tf.math.top_k(tf.where(valid, proposed.blended[:, :width], -1.0), kept).indices
+        valid = tf.gather(valid, best, batch_dims=1)
+        items = tf.where(valid, tf.gather(proposed.items, best, batch_dims=1), self._items.universe.unknown)
+        return Candidates(items, valid), proposed
+
+    def _nearest(self, excluded: tf.Tensor | None, count: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
+        """How many of the nearest items are kept, and how many must be asked for: one more for each exclusion."""
+        rows = self._items.universe.rows
+        count = tf.minimum(tf.maximum(count, self.lengths[0]), rows)
+        return count, count if excluded is None else tf.minimum(count + tf.shape(excluded)[1], rows)
+
+    @property
+    def cells(self) -> int:
+        """Numbers that a user takes in the largest of the sources' tables."""
+        sessions = [source.sessions for source in self.made if isinstance(source, UserKnn)]
+        terms = TERMS if self._config.content else 1
+        return max([self._items.universe.rows * terms, *sessions])
+
+    def width(self, nearest: tf.Tensor | int) -> tf.Tensor:
+        """Items of all lists together, when at least `nearest` of the nearest are asked for."""
+        return tf.maximum(nearest, self.lengths[0]) + sum(self.lengths[1:])
+
+
+Part = TypeVar("Part")
+
+
+def _required(part: Part | None, source: str) -> Part:
+    if part is None:
+        raise TastemakerError(
+            f"The candidate source {source} is on, but was not trained; run 'tastemaker train sources' and what "
+            f"follows, or set candidates.{source} to 0 in the config file."
+        )
+    return part
+
+
+def proposers(retrieval: Retrieval) -> tf.Tensor:
+    """int32 `[B, C]`, a bit for each of CANDIDATE_SOURCES, in their order, that proposes the item.
+
+    What nobody lists is there because the nearest items filled up what the lists left open.
+    """
+    bits = tf.zeros(tf.shape(retrieval.blend), tf.int32)
+    for source, places in retrieval.places.items():
+        listed = tf.cast(places < retrieval.lengths[source], tf.int32)
+        bits += listed * (1 << names.CANDIDATE_SOURCES.index(source))
+    return tf.where(bits == 0, 1 << names.CANDIDATE_SOURCES.index(names.SOURCE_TWO_TOWER), bits)
+
+
+def named_sets() -> list[str]:
+    """What each value of `proposers` means: the sources' names, with commas."""
+    sources = names.CANDIDATE_SOURCES
+    return [",".join(s for n, s in enumerate(sources) if bits >> n & 1) for bits in range(1 << len(sources))]

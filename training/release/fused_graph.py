@@ -16,9 +16,10 @@ from tastemaker import names
 from tastemaker.config import CandidatesConfig
 from training.feature_tensors import query_specs, user_features, with_defaults
 from training.ranking.calibration import Calibration
-from training.ranking.features import USER_NUMBERS, Retrieval, UserRows, feature_matrix, pair_columns, user_columns
+from training.ranking.features import USER_NUMBERS, Retrieval, feature_matrix, pair_columns, user_columns
+from training.ranking.past import Past, UserRows
 from training.release.block_top_k import block_top_k
-from training.release.candidates import Candidates, retrieval_of, union
+from training.release.candidates import Candidates, CandidateSources, named_sets, proposers
 from training.release.inputs import (
     EXCLUDED,
     RANKED_ITEM_IDS,
@@ -36,6 +37,8 @@ from training.release.item_universe import ItemUniverse
 from training.release.row_blocks import in_row_blocks
 from training.release.sample_users import Users
 from training.retrieval.two_tower import TwoTower
+from training.sources.source import Asked
+from training.sources.trained import TrainedSources
 
 PAIRS_AT_ONCE = 16_384  # with 500 trees 64 MB of masks; with 60 features, in training, 4 MB
 QUERIES_AT_ONCE = 16  # always: a matrix product's last bit depends on how many rows it has
@@ -50,10 +53,11 @@ class FusedRecommender(tf.Module):
     Args:
         tower: the trained two-tower model.
         items: item snapshots of any days; their items are all the graph will ever speak of.
-        sources: how many items each source puts before the ranker.
+        sources: how many items each source proposes, and how many the ranker judges.
         history_length, neighbours: `features.*` of the config. Lists are cut or padded to these lengths, so that a
             row's result does not depend on what it is batched with.
         sample_users: gives the users with whom the index of a large catalogue is measured; without it all are asked.
+        trained: what sources have learnt; needed where one of those is on.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class FusedRecommender(tf.Module):
         history_length: int,
         neighbours: int,
         sample_users: Callable[[], Users] | None = None,
+        trained: TrainedSources | None = None,
     ) -> None:
         super().__init__(name="recommender")
         self.tower = tower
@@ -71,7 +76,9 @@ class FusedRecommender(tf.Module):
         self.snapshot = ItemSnapshot(self.universe, items, tower.config.dimension, neighbours)
         self._sample_users = sample_users
         self.index = item_index(self.snapshot, sources)
-        self.sources = sources
+        self.sources = CandidateSources(self.snapshot, self.index, sources, trained)
+        self._two_tower = sources.two_tower
+        self._ranked = sources.ranked
         self.history_length = history_length
         self._indices = self.universe.table()
         self._item_ids = tf.constant([*self.universe.item_ids, ""], tf.string)
@@ -84,13 +91,14 @@ class FusedRecommender(tf.Module):
         """Swaps in the items as of one midnight: one row per item. See `ItemSnapshot.load`."""
         self.snapshot.load(items, as_of, self.tower)
         self.index.refresh(self._sample_queries)
+        self.sources.refresh()
         if self.item_masks is not None:
             self.item_masks.refresh()
 
     def attach_ranker(self, forest: Forest, calibration: Calibration, release: str) -> None:
         """Makes the graph complete. `release` is the name it answers with."""
         self._forest, self._calibration, self._release = forest, calibration, release
-        self.item_masks = ItemMasks(forest, self.snapshot, self.sources.popular)
+        self.item_masks = ItemMasks(forest, self.snapshot, self.sources.popularity)
 
     # -- what trains the ranker ----------------------------------------------------------------------------------------
 
@@ -103,13 +111,30 @@ class FusedRecommender(tf.Module):
         """
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
-            user, found, retrieval = self._candidates(rows, tf.constant(self.sources.two_tower))
-            features = feature_matrix(user, self.snapshot, found.items, retrieval, self.sources.popular)
+            asked, found, retrieval = self._candidates(rows, self._two_tower)
+            features = feature_matrix(asked.past, found.items, retrieval, self.sources.popularity)
             return {"item_ids": tf.gather(self._item_ids, found.items), "valid": found.valid, "features": features}
 
         inputs = self._rows({**user, EXCLUDED.name: exclude_item_ids})
         outputs = {"item_ids": tf.string, "valid": tf.bool, "features": tf.float32}
-        return in_row_blocks(block, inputs, self._rows_at_once(self.sources.two_tower), outputs)
+        return in_row_blocks(block, inputs, self._rows_at_once(self._two_tower), outputs)
+
+    @tf.function(input_signature=[query_specs()], autograph=False)
+    def candidate_places(self, user: Tensors) -> dict[str, tf.Tensor]:
+        """Who proposes what: `item_ids` str and `valid` bool `[B, C]`, and `places` int32 `[B, C, sources]`.
+
+        A place is that in the source's list, from 0; −1 where it does not list the item. Sources are those that are on.
+        """
+
+        def block(rows: Tensors) -> dict[str, tf.Tensor]:
+            found, proposed = self.sources.candidates(self._asked(rows), None, self._two_tower)
+            said = proposed.of(found.items)
+            places = [tf.where(at < said.lengths[source], at, -1) for source, at in said.places.items()]
+            item_ids = tf.gather(self._item_ids, found.items)
+            return {"item_ids": item_ids, "valid": found.valid, "places": tf.stack(places, axis=2)}
+
+        outputs = {"item_ids": tf.string, "valid": tf.bool, "places": tf.int32}
+        return in_row_blocks(block, self._rows(user), self._rows_at_once(self._two_tower), outputs)
 
     @tf.function(input_signature=[query_specs(), RANKED_ITEM_IDS], autograph=False)
     def item_features(self, user: Tensors, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -119,8 +144,8 @@ class FusedRecommender(tf.Module):
         """
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
-            user, items, retrieval = self._given(rows)
-            features = feature_matrix(user, self.snapshot, items, retrieval, self.sources.popular)
+            asked, items, retrieval = self._given(rows)
+            features = feature_matrix(asked.past, items, retrieval, self.sources.popularity)
             return {"known": rows_at(self.snapshot.available, items), "features": features}
 
         inputs = self._rows({**user, RANKED_ITEM_IDS.name: item_ids})
@@ -131,31 +156,37 @@ class FusedRecommender(tf.Module):
 
     @tf.function(input_signature=[SIGNATURE_INPUTS[names.SIGNATURE_RECOMMEND]], autograph=False)
     def recommend(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """`item_ids` str and `scores` f32 `[B, min(k, available items)]`, best first, and `release` str `[B]`.
+        """`item_ids` str, `scores` f32 and `sources` str (who proposed it) `[B, min(k, available items)]`, best first,
+        and `release` str `[B]`.
 
         Where exclusions leave fewer, a row ends in "" with score 0.
         """
         k = require_k(inputs[K.name])
         k = tf.minimum(k, self.snapshot.available_count)
-        count = tf.maximum(k, self.sources.two_tower)
+        count = tf.maximum(k, self._two_tower)
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
-            user, found, retrieval = self._candidates(rows, count)
-            return self._best(found, self._raw_scores(user, found.items, retrieval), k)
+            asked, found, retrieval = self._candidates(rows, count)
+            return self._best(found, self._raw_scores(asked.past, found.items, retrieval), proposers(retrieval), k)
 
         per_row = self._rows({name: tensor for name, tensor in inputs.items() if name != K.name})
-        result = in_row_blocks(block, per_row, self._rows_at_once(count), _ANSWER)
+        result = in_row_blocks(block, per_row, self._rows_at_once(count), {**_ANSWER, names.OUTPUT_SOURCES: tf.string})
         batch = tf.shape(result[names.OUTPUT_ITEM_IDS])[0]
         return {**result, names.OUTPUT_RELEASE: tf.fill([batch], self._release)}
 
     @tf.function(input_signature=[SIGNATURE_INPUTS[names.SIGNATURE_RETRIEVE]], autograph=False)
     def retrieve(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """`item_ids` str and `scores` f32 `[B, min(k, available items)]`: dot products with the query vector."""
+        """`item_ids` str and `scores` f32 `[B, min(k, available items)]`: the blend of all sources, before any ranking.
+
+        An item with score 0 is listed by none of them; the nearest of those come first.
+        """
         k = tf.minimum(require_k(inputs[K.name]), self.snapshot.available_count)
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
-            scores, found = self.index.nearest(rows[_QUERY], k)
-            return {names.OUTPUT_ITEM_IDS: tf.gather(self._item_ids, found), names.OUTPUT_SCORES: scores}
+            asked = self._asked(rows)
+            found, proposed = self.sources.candidates(asked, None, k)
+            best = found.items[:, :k]
+            return self._padded(best, proposed.of(best).blend, found.valid[:, :k])
 
         per_row = self._rows({name: tensor for name, tensor in inputs.items() if name != K.name})
         return in_row_blocks(block, per_row, self._rows_at_once(k), _ANSWER)
@@ -165,9 +196,9 @@ class FusedRecommender(tf.Module):
         """`scores` f32 `[B, C]`, probabilities, and `known` bool `[B, C]`; an unknown item's score is 0."""
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
-            user, items, retrieval = self._given(rows)
+            asked, items, retrieval = self._given(rows)
             known = rows_at(self.snapshot.available, items)
-            scores = self._probabilities(self._raw_scores(user, items, retrieval))
+            scores = self._probabilities(self._raw_scores(asked.past, items, retrieval))
             return {names.OUTPUT_SCORES: tf.where(known, scores, 0.0), names.OUTPUT_KNOWN: known}
 
         count = tf.shape(inputs[RANKED_ITEM_IDS.name])[1]
@@ -236,40 +267,43 @@ class FusedRecommender(tf.Module):
         query = self.tower.query(user)
         return {"query": tf.where(tf.math.is_finite(query), query, 0.0)}
 
-    def _candidates(self, rows: Tensors, count: tf.Tensor) -> tuple[UserRows, Candidates, Retrieval]:
-        """The users, their candidates, and what the retriever says of them."""
-        user, query = _user_rows(rows), rows[_QUERY]
+    def _asked(self, rows: Tensors) -> Asked:
+        return Asked(Past.of(_user_rows(rows), self.snapshot), rows[_QUERY])
+
+    def _candidates(self, rows: Tensors, count: tf.Tensor | int) -> tuple[Asked, Candidates, Retrieval]:
+        """The users, their candidates, and what the sources say of them."""
+        asked = self._asked(rows)
         excluded = tf.cast(self._indices.lookup(rows[EXCLUDED.name]), tf.int32)
-        found, listed = union(query, user.history, excluded, self.snapshot, self.index, self.sources, count)
-        return user, found, retrieval_of(query, self.snapshot, found.items, listed)
+        found, proposed = self.sources.candidates(asked, excluded, count)
+        return asked, found, self.sources.retrieval_of(asked, proposed, found.items)
 
-    def _given(self, rows: Tensors) -> tuple[UserRows, tf.Tensor, Retrieval]:
-        """The users, the items in the request int32 `[B, C]`, and what the retriever says of them."""
-        user, query = _user_rows(rows), rows[_QUERY]
+    def _given(self, rows: Tensors) -> tuple[Asked, tf.Tensor, Retrieval]:
+        """The users, the items in the request int32 `[B, C]`, and what the sources say of them."""
+        asked = self._asked(rows)
         items = tf.cast(self._indices.lookup(rows[RANKED_ITEM_IDS.name]), tf.int32)
-        nobody = tf.fill([tf.shape(items)[0], 1], self.universe.unknown)
-        _, listed = union(query, user.history, nobody, self.snapshot, self.index, self.sources, tf.constant(1))
-        return user, items, retrieval_of(query, self.snapshot, items, listed)
+        return asked, items, self.sources.retrieval_of(asked, self.sources.proposed(asked), items)
 
-    def _raw_scores(self, user: UserRows, items: tf.Tensor, retrieval: Retrieval) -> tf.Tensor:
+    def _raw_scores(self, past: Past, items: tf.Tensor, retrieval: Retrieval) -> tf.Tensor:
         """float64 `[B, C]`: the forest on the rows of `feature_matrix`, to the bit, without making them.
 
         The item's own features have been asked when the snapshot was loaded, the user's own are asked once a request.
         """
         assert self._forest is not None and self.item_masks is not None, "attach_ranker comes first"
-        per_user = self._forest.user_masks(user_columns(user, self.snapshot))
-        per_pair = pair_columns(user, self.snapshot, items, retrieval)
+        per_user = self._forest.user_masks(user_columns(past.user, self.snapshot))
+        per_pair = pair_columns(past, items, retrieval)
         return self._forest.raw_scores_from_masks(self.item_masks.of(items), per_user, per_pair)
 
     def _probabilities(self, raw: tf.Tensor) -> tf.Tensor:
         assert self._calibration is not None, "attach_ranker comes first"
         return self._calibration.probabilities(raw)
 
-    def _best(self, found: Candidates, raw: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The k best by raw score, of equals the one that was retrieved first."""
+    def _best(self, found: Candidates, raw: tf.Tensor, proposed_by: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The k best by raw score, of equals the better one in the blend."""
         raw, places = tf.math.top_k(tf.where(found.valid, raw, raw.dtype.min), k)
         kept = tf.gather(found.valid, places, batch_dims=1)
-        return self._padded(tf.gather(found.items, places, batch_dims=1), self._probabilities(raw), kept)
+        best = self._padded(tf.gather(found.items, places, batch_dims=1), self._probabilities(raw), kept)
+        named = tf.gather(named_sets(), tf.where(kept, tf.gather(proposed_by, places, batch_dims=1), 0))
+        return {**best, names.OUTPUT_SOURCES: named}
 
     def _padded(self, found: tf.Tensor, scores: tf.Tensor, kept: tf.Tensor) -> dict[str, tf.Tensor]:
         found = tf.where(kept, found, self.universe.unknown)
@@ -280,8 +314,8 @@ class FusedRecommender(tf.Module):
 
     def _rows_at_once(self, nearest: tf.Tensor | int) -> tf.Tensor:
         """How many users fit into the memory bounds when each has this many nearest items."""
-        pairs = tf.convert_to_tensor(nearest) + self.sources.popular + self.history_length
-        return tf.maximum(1, tf.minimum(PAIRS_AT_ONCE // pairs, CELLS_AT_ONCE // self.universe.rows))
+        pairs = tf.maximum(self.sources.width(nearest), self._ranked)
+        return tf.maximum(1, tf.minimum(PAIRS_AT_ONCE // pairs, CELLS_AT_ONCE // self.sources.cells))
 
 
 def _user_rows(rows: Tensors) -> UserRows:

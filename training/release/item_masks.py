@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from training.ranking.features import item_columns
 from training.release.item_snapshot import ItemSnapshot
+from training.sources.popularity import Popularity
 
 # The masks of all items lie in memory and in every version on disk: 500 trees of 63 leaves take 4 KB an item, so that
 # 50,000 items are 200 MB, and a million 4 GB. Above this they are made for each request's candidates instead, which
@@ -44,13 +45,13 @@ class ItemMasks(tf.Module):
     Args:
         forest: the ranker.
         items: the snapshot; call `refresh` after it has changed.
-        popular: how many of the most popular items are candidates of everyone.
+        popularity: of the same items, refreshed before the masks.
         bound: bytes up to which masks are kept.
     """
 
-    def __init__(self, forest: Forest, items: ItemSnapshot, popular: int, bound: int = BAKED_BYTES) -> None:
+    def __init__(self, forest: Forest, items: ItemSnapshot, popularity: Popularity, bound: int = BAKED_BYTES) -> None:
         super().__init__(name="item_masks")
-        self._forest, self._items, self._popular = forest, items, popular
+        self._forest, self._items, self._popularity = forest, items, popularity
         rows = items.universe.rows
         self.bytes = rows * forest.words * 8
         self.baked = self.bytes <= bound
@@ -75,4 +76,4 @@ class ItemMasks(tf.Module):
         return tf.reshape(made, tf.concat([tf.shape(candidates), [self._forest.words]], axis=0))
 
     def _made(self, at: tf.Tensor) -> tf.Tensor:
-        return self._forest.item_masks(item_columns(self._items, at, self._popular))
+        return self._forest.item_masks(item_columns(self._items, at, self._popularity))

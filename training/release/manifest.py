@@ -20,7 +20,12 @@ from training.splits import Windows
 FILE = "manifest.json"
 PACKAGES = ("tensorflow", "tensorflow-recommenders", "lightgbm", "numpy")
 OUTPUTS = {
-    names.SIGNATURE_RECOMMEND: (names.OUTPUT_ITEM_IDS, names.OUTPUT_SCORES, names.OUTPUT_RELEASE),
+    names.SIGNATURE_RECOMMEND: (
+        names.OUTPUT_ITEM_IDS,
+        names.OUTPUT_SCORES,
+        names.OUTPUT_SOURCES,
+        names.OUTPUT_RELEASE,
+    ),
     names.SIGNATURE_RETRIEVE: (names.OUTPUT_ITEM_IDS, names.OUTPUT_SCORES),
     names.SIGNATURE_RANK: (names.OUTPUT_SCORES, names.OUTPUT_KNOWN),
     names.SIGNATURE_SIMILAR_ITEMS: (names.OUTPUT_ITEM_IDS, names.OUTPUT_SCORES),

@@ -27,6 +27,7 @@ from training.ranking.fit import ranker_folder
 from training.release import manifest
 from training.release.build import RELEASE_CODE, assembled, made_of, newest_requests, write_release
 from training.retrieval.fit import retriever_folder
+from training.sources.trained import sources_folder
 
 
 def refresh_release(home: Home, as_of: datetime) -> StepReport:
@@ -49,7 +50,9 @@ def refresh_release(home: Home, as_of: datetime) -> StepReport:
         inputs={
             "release": str(published["release"]),
             "offline_store": digest_files([home.offline_store]),
-            "models": digest_files([retriever_folder(home, trained), ranker_folder(home, trained)]),
+            "models": digest_files(
+                [folder(home, trained) for folder in (retriever_folder, sources_folder, ranker_folder)]
+            ),
             "requests": digest_files([requests_file(home, trained)]),
             "as_of": as_of.isoformat(),
         },
@@ -89,7 +92,7 @@ def _refresh(home: Home, published: Mapping[str, Any], as_of: datetime) -> Mappi
     models = str(published["release"]).partition("+")[0]
     _require_same_features(published)
     now, then = made_of(home, config, trained), published.get("made_of", {})
-    if any(now[part] != then.get(part) for part in ("retriever", "ranker")):
+    if any(now[part] != then.get(part) for part in ("retriever", "sources", "ranker")):
         raise TastemakerError(
             f"The models in {home.training(trained)} are not those of the published release {models}; "
             "publish what is there with 'tastemaker release build' and what follows, then refresh."

@@ -15,9 +15,9 @@ import tensorflow as tf
 from tastemaker.steps import write_atomically
 
 FILE = "blend.json"
-OFFSETS = (2.0, 5.0, 10.0, 20.0, 60.0)
-FACTORS = (0.0, 0.25, 0.5, 0.8, 1.25, 2.0, 4.0)
-ROUNDS = 3
+OFFSETS = (5.0, 20.0, 60.0)
+FACTORS = (0.0, 0.3, 0.7, 1.5, 3.0)
+ROUNDS = 2
 FLOOR = 0.05  # what a weight that was tuned away starts from again
 
 
@@ -28,19 +28,19 @@ class Blend:
     weights: Mapping[str, float] = field(default_factory=dict)
     offset: float = 10.0
 
-    def scores(self, places: Sequence[tf.Tensor], lengths: Sequence[tf.Tensor], sources: Sequence[str]) -> tf.Tensor:
+    def scores(self, places: Sequence[tf.Tensor], lengths: Sequence[int], sources: Sequence[str]) -> tf.Tensor:
         """float32 `[B, C]`: the sum over the sources of weight / (offset + rank); 0 where nobody proposes an item.
 
         Args:
             places: by source int32 `[B, C]`, the item's place in its list, from 0; its length where it is not listed.
-            lengths: int32 scalars.
+            lengths: of the lists.
             sources: their names; one without a weight counts 1.
         """
-        total = tf.zeros(tf.shape(places[0]))
-        for place, length, source in zip(places, lengths, sources, strict=True):
-            worth = self.weights.get(source, 1.0) / (self.offset + 1.0 + tf.cast(place, tf.float32))
-            total += tf.where(place < length, worth, 0.0)
-        return total
+        weights = [self.weights.get(source, 1.0) for source in sources]
+        place = tf.stack(list(places), axis=2)
+        worth = tf.constant(weights, tf.float32) / (self.offset + 1.0 + tf.cast(place, tf.float32))
+        # one operation: a chain of additions is put in another order by TensorFlow in some graphs, not in all
+        return tf.reduce_sum(tf.where(place < tf.constant(list(lengths)), worth, 0.0), axis=2)
 
     def save(self, folder: Path) -> None:
         """Writes `blend.json`."""
@@ -70,6 +70,20 @@ class BlendRows:
     owner: np.ndarray
     positives: np.ndarray
 
+    def worth(self, offset: float) -> np.ndarray:
+        """float64 `[pairs, sources]`: the reciprocal ranks."""
+        return np.where(self.places >= 0, 1 / (offset + 1 + np.maximum(self.places, 0)), 0.0)
+
+    def recalls(self, sources: Sequence[str]) -> dict[str, float]:
+        """Share of what was taken that each source lists, and that any of them does (`mix`): mean over requests."""
+        listed = np.concatenate([self.places >= 0, (self.places >= 0).any(axis=1, keepdims=True)], axis=1)
+        asked = self.positives > 0
+        found = [
+            np.bincount(self.owner[self.labels & column], minlength=len(self.positives))[asked] / self.positives[asked]
+            for column in listed.T
+        ]
+        return {name: round(float(one.mean()), 4) for name, one in zip((*sources, "mix"), found, strict=True)}
+
     def ndcg(self, scores: np.ndarray, k: int) -> float:
         """Mean NDCG@k of the order by `scores` `[pairs]` over the requests with something taken; equals keep the
         pairs' order, which must not know the labels.
@@ -95,10 +109,9 @@ def tuned(rows: BlendRows, sources: Sequence[str], k: int, seed: int) -> tuple[B
     and keeps what is best. Weights are scaled to sum to 1.
     """
     random = np.random.default_rng(seed)
-    listed = rows.places >= 0
     found: tuple[float, np.ndarray, float] = (-1.0, np.ones(len(sources)), OFFSETS[0])
     for offset in OFFSETS:
-        worth = np.where(listed, 1 / (offset + 1 + rows.places), 0.0)
+        worth = rows.worth(offset)
         weights = np.ones(len(sources))
         best = rows.ndcg(worth @ weights, k)
         for _ in range(ROUNDS):

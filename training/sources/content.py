@@ -51,25 +51,17 @@ class Content(tf.Module):
 
     def propose(self, asked: Asked, count: tf.Tensor | int) -> Proposals:
         """See `Source`; the score is the sum of decayed cosines."""
-        profile = self._profiles(asked)
-        scores = tf.zeros([tf.shape(profile)[0], self._items.universe.rows])
-        # term by term: a gather of all at once holds TERMS times the memory
-        terms, weights = tf.unstack(self.terms, axis=1), tf.unstack(self.weights, axis=1)
-        for term, weight in zip(terms, weights, strict=True):
-            scores += tf.gather(profile, term, axis=1) * weight
-        return best_of(scores, self._items, count)
+        return best_of(asked.once(self.name, lambda: self._likeness(asked)), self._items, count)
 
     def scores(self, asked: Asked, candidates: tf.Tensor) -> tf.Tensor:
         """See `ScoringSource`."""
+        return tf.gather(asked.once(self.name, lambda: self._likeness(asked)), candidates, batch_dims=1)
+
+    def _likeness(self, asked: Asked) -> tf.Tensor:
+        """float32 `[B, N + 1]`."""
         profile = self._profiles(asked)
-        terms, weights = rows_at(self.terms, candidates), rows_at(self.weights, candidates)
-        shape = tf.shape(terms)
-        held = tf.gather(profile, tf.reshape(terms, [shape[0], -1]), batch_dims=1)
-        held = tf.unstack(tf.reshape(held, shape) * weights, num=TERMS, axis=2)
-        scores = tf.zeros_like(held[0])
-        for term in held:  # in the order of `propose`, so that both give the same bits
-            scores += term
-        return scores
+        # one operation: a chain of additions is put in another order by TensorFlow in some graphs, not in all
+        return tf.reduce_sum(tf.gather(profile, self.terms, axis=1) * self.weights, axis=2)
 
     def _profiles(self, asked: Asked) -> tf.Tensor:
         """float32 `[B, size]`: the terms of the history, with their weights decayed and summed."""

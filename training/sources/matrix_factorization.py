@@ -22,6 +22,7 @@ from implicit.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
 
 from tastemaker import names
+from training.release.block_top_k import block_top_k
 from training.release.item_snapshot import ItemSnapshot, rows_at
 from training.sources.source import Asked, Proposals
 
@@ -89,10 +90,10 @@ class MatrixFactorization(tf.Module):
 
     def propose(self, asked: Asked, count: tf.Tensor | int) -> Proposals:
         """See `Source`; the score is the product of the vectors, about 1 for what the user is sure to take."""
-        user = self._users(asked)
+        user = asked.once(self.name, lambda: self._users(asked))
         count = tf.minimum(count, self._items.universe.rows)
         products = tf.linalg.matmul(user, self.factors, transpose_b=True)
-        nearest = tf.math.top_k(tf.where(self._items.available[None, :], products, 0.0), count).indices
+        _, nearest = block_top_k(tf.where(self._items.available[None, :], products, 0.0), count)
         # The matrix product's last bit depends on the batch: what is shown is computed again, pair by pair.
         exact = tf.where(rows_at(self._items.available, nearest), self._products(user, nearest), 0.0)
         found = tf.math.top_k(exact, count)
@@ -102,7 +103,7 @@ class MatrixFactorization(tf.Module):
 
     def scores(self, asked: Asked, candidates: tf.Tensor) -> tf.Tensor:
         """See `ScoringSource`."""
-        return self._products(self._users(asked), candidates)
+        return self._products(asked.once(self.name, lambda: self._users(asked)), candidates)
 
     def refresh(self) -> None:
         """The factors stay as they were trained."""
@@ -124,14 +125,15 @@ class MatrixFactorization(tf.Module):
             return vector + tf.reduce_sum(factors * (beyond * fit)[:, :, None], axis=1)
 
         wanted = tf.reduce_sum(factors * confidence[:, :, None], axis=1)
-        solution, residual, direction = tf.zeros_like(wanted), wanted, wanted
+        residual, direction, steps = wanted, wanted, []
         error = tf.reduce_sum(residual * residual, axis=1, keepdims=True)
         for _ in range(STEPS):
             image = product(direction)
             step = tf.math.divide_no_nan(error, tf.reduce_sum(direction * image, axis=1, keepdims=True))
-            solution += step * direction
+            steps.append(step * direction)
             residual -= step * image
             smaller = tf.reduce_sum(residual * residual, axis=1, keepdims=True)
             direction = residual + tf.math.divide_no_nan(smaller, error) * direction
             error = smaller
-        return solution
+        # one operation: a chain of additions is put in another order by TensorFlow in some graphs, not in all
+        return tf.reduce_sum(tf.stack(steps, axis=2), axis=2)

@@ -1,20 +1,34 @@
 """What every candidate source is: a name, and the items it proposes to a batch of users, best first."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import tensorflow as tf
 
 from training.ranking.past import Past
+from training.release.block_top_k import block_top_k
 from training.release.item_snapshot import ItemSnapshot
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A batch of users as a source sees them: their past, and their query vectors float32 `[B, D]`."""
+    """A batch of users as a source sees them.
+
+    Attributes:
+        past: their histories.
+        query: float32 `[B, D]`, their query vectors.
+    """
 
     past: Past
     query: tf.Tensor
+    _made: dict[str, tf.Tensor] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """What `make` gives for these users: proposals and scores of a source share it."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,7 @@ class Source(Protocol):
         """Follows the snapshot, which has changed."""
 
 
+@runtime_checkable
 class ScoringSource(Source, Protocol):
     """A source that has something to say of any item: what it says is a feature of the ranker, too."""
 
@@ -59,20 +74,6 @@ def best_of(scores: tf.Tensor, items: ItemSnapshot, count: tf.Tensor | int) -> P
     Of equal scores the item with the lower index comes first.
     """
     count = tf.minimum(count, items.universe.rows)
-    found = tf.math.top_k(tf.where(items.available[None, :], scores, 0.0), count)
-    kept = found.values > 0.0
-    return Proposals(tf.where(kept, found.indices, items.universe.unknown), tf.where(kept, found.values, 0.0))
-
-
-def places_in(listed: tf.Tensor, candidates: tf.Tensor, unknown: int) -> tf.Tensor:
-    """Where int32 `[B, n]` lists have int32 `[B, C]` items: int32 `[B, C]`, n where they do not.
-
-    By sorting the lists, not by a table of all items: the cost does not grow with the catalogue.
-    """
-    length = tf.shape(listed)[1]
-    padded = tf.pad(listed, [[0, 0], [0, 1]], constant_values=unknown)
-    order = tf.argsort(padded, axis=1, stable=True)
-    ascending = tf.gather(padded, order, batch_dims=1)
-    at = tf.minimum(tf.searchsorted(ascending, candidates), length)
-    there = (tf.gather(ascending, at, batch_dims=1) == candidates) & (candidates != unknown)
-    return tf.where(there, tf.gather(order, at, batch_dims=1), length)
+    values, indices = block_top_k(tf.where(items.available[None, :], scores, 0.0), count)
+    kept = values > 0.0
+    return Proposals(tf.where(kept, indices, items.universe.unknown), tf.where(kept, values, 0.0))

@@ -1,14 +1,26 @@
 """What the sources know that only training can tell, as files: item factors, sessions, the blend's weights."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from tastemaker.errors import TastemakerError
+from tastemaker.home import Home
 from training.sources.blend import Blend
 from training.sources.matrix_factorization import FILE as FACTORS
 from training.sources.matrix_factorization import ItemFactors
 from training.sources.user_knn import FILE as SESSIONS
 from training.sources.user_knn import Sessions
+
+
+def sources_folder(home: Home, as_of: datetime) -> Path:
+    """What is served: it has seen the requests before the test window."""
+    return home.training(as_of) / "sources"
+
+
+def for_ranker_folder(home: Home, as_of: datetime) -> Path:
+    """What makes the ranker's candidates: it has seen only the requests before the ranker's window."""
+    return sources_folder(home, as_of) / "for_ranker"
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ class UserKnn(tf.Module):
     def __init__(self, items: ItemSnapshot, trained: Sessions) -> None:
         super().__init__(name=names.SOURCE_USER_KNN)
         self._items = items
+        self.sessions = len(trained.days)
         universe = items.universe
         at = universe.indices(pa.array(trained.item_ids, pa.string()))
         sizes = np.diff(trained.starts)
@@ -105,11 +106,11 @@ class UserKnn(tf.Module):
 
     def propose(self, asked: Asked, count: tf.Tensor | int) -> Proposals:
         """See `Source`; the score is the votes of the nearest sessions."""
-        return best_of(self._votes(asked), self._items, count)
+        return best_of(asked.once(self.name, lambda: self._votes(asked)), self._items, count)
 
     def scores(self, asked: Asked, candidates: tf.Tensor) -> tf.Tensor:
         """See `ScoringSource`."""
-        return tf.gather(self._votes(asked), candidates, batch_dims=1)
+        return tf.gather(asked.once(self.name, lambda: self._votes(asked)), candidates, batch_dims=1)
 
     def refresh(self) -> None:
         """The sessions stay as they were trained."""

@@ -60,8 +60,8 @@ def test_the_order_of_the_steps(bag: dict[str, Any]) -> None:
         "features": ["ingest", "check_landing", "transform", "check_features", "materialize", "announce"],
         "refresh_items": ["release_refresh", "gate", "probe", "canary", "verify", "promote"],
         "train_and_release": [
-            "dataset", "train_retriever", "train_ranker", "release_build", "evaluate", "gate", "probe", "canary",
-            "verify", "promote", "report", "finished",
+            "dataset", "train_retriever", "train_sources", "train_ranker", "release_build", "evaluate", "gate", "probe",
+            "canary", "verify", "promote", "report", "finished",
         ],
     }  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_one_run_at_a_time_with_owners_retries_timeouts_and_words(bag: dict[str,
 def test_every_step_is_a_command_that_takes_as_of(bag: dict[str, Any]) -> None:
     tastemaker = Path(sys.executable).parent / "tastemaker"
     steps = [task for dag in bag["dags"].values() for task in dag["tasks"] if task["type"] == "StepOperator"]
-    assert len(steps) == 22
+    assert len(steps) == 23
     for task in steps:
         words = [word for word in task["command"] if not word.startswith(("--", "{{"))]
         done = subprocess.run([str(tastemaker), *words, "--help"], capture_output=True, text=True, timeout=60)

@@ -41,7 +41,9 @@ def _users():
 def _graph(**sources):
     items = toy.all_days()
     chosen = toy.CONFIG.candidates.model_copy(update=sources)
-    graph = FusedRecommender(toy.tower(items), items, chosen, LENGTH, NEIGHBOURS, _users)
+    graph = FusedRecommender(
+        toy.tower(items), items, chosen, LENGTH, NEIGHBOURS, _users, toy.trained_sources(items, toy.AS_OF)
+    )
     graph.attach_ranker(ByRetrieval(), Calibration("platt"), "toy")
     graph.load_snapshot(toy.items_table(toy.items_of(toy.AS_OF)), toy.AS_OF)
     return graph
@@ -125,7 +127,8 @@ def test_without_users_to_measure_it_with_every_item_is_asked(user):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(item_index, "LENGTHS", (5,))
         sources = toy.CONFIG.candidates.model_copy(update={"exact_up_to_items": 10})
-        graph = FusedRecommender(toy.tower(items), items, sources, LENGTH, NEIGHBOURS)
+        trained = toy.trained_sources(items, toy.AS_OF)
+        graph = FusedRecommender(toy.tower(items), items, sources, LENGTH, NEIGHBOURS, trained=trained)
         graph.load_snapshot(toy.items_table(toy.items_of(toy.AS_OF)), toy.AS_OF)
         assert graph.index.described() == {"kind": "exact", "items": toy.ITEMS}
 

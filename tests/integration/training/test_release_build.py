@@ -135,6 +135,10 @@ def _load_items_of(restored, graph, day):
     for name, variable in vars(graph.snapshot).items():
         if isinstance(variable, tf.Variable):
             getattr(restored.snapshot, name).assign(variable)
+    for ours, theirs in zip(graph.sources.made, restored.sources.made, strict=True):
+        for name, variable in vars(ours).items():
+            if isinstance(variable, tf.Variable):
+                getattr(theirs, name).assign(variable)
     restored.item_masks.table.assign(graph.item_masks.table)
 
 
@@ -145,7 +149,7 @@ def test_masks_baked_or_made_for_each_request_answer_as_whole_rows_do(built, bou
     graph = fused_recommender(home, toy.CONFIG, toy.AS_OF, "masks")
     forest = CompiledForest(ranker_folder(home, toy.AS_OF) / MODEL, feature_names=FEATURE_NAMES)
     split = graph.item_masks._forest
-    graph.item_masks = ItemMasks(split, graph.snapshot, toy.CONFIG.candidates.popular, bound)
+    graph.item_masks = ItemMasks(split, graph.snapshot, graph.sources.popularity, bound)
     assert graph.item_masks.baked == (bound > 0)
     assert (split.item_features, split.user_features, split.pair_features) == tuple(
         _in_order(n) for n in (ITEM_ONLY, USER_ONLY, PAIR_ONLY)

@@ -9,15 +9,19 @@ import pytest
 import tensorflow as tf
 from toys import two_tastes as toy
 
+from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.moments import microseconds
 from training.feature_tensors import query_tensors
 from training.ranking.calibration import Calibration
-from training.ranking.features import DAY, DECAY_DAYS, FEATURE_NAMES, PAIR_ONLY
+from training.ranking.features import FEATURE_NAMES, PAIR_ONLY
+from training.ranking.past import DAY, DECAY_DAYS
 from training.release.fused_graph import FusedRecommender
 from training.release.inputs import input_defaults
 
-SOURCES = toy.CONFIG.candidates
+EVERY_SOURCE = toy.CONFIG.candidates
+ADDED = ("co_visitation", "user_knn", "matrix_factorization", "content")
+SOURCES = EVERY_SOURCE.model_copy(update=dict.fromkeys(ADDED, 0))
 LENGTH, NEIGHBOURS = toy.CONFIG.features.history_length, toy.CONFIG.features.neighbours
 
 
@@ -35,8 +39,9 @@ class ByRetrieval:
         return tf.cast(pair_features[:, :, PAIR_ONLY.index("retrieval_score")], tf.float64)
 
 
-def _graph(items):
-    graph = FusedRecommender(toy.tower(items), items, SOURCES, LENGTH, NEIGHBOURS)
+def _graph(items, sources=SOURCES):
+    trained = toy.trained_sources(items, toy.AS_OF)
+    graph = FusedRecommender(toy.tower(items), items, sources, LENGTH, NEIGHBOURS, trained=trained)
     graph.load_snapshot(items.filter(_of_day(items, toy.AS_OF)), toy.AS_OF)
     graph.attach_ranker(ByRetrieval(), Calibration("platt"), "toy")
     return graph
@@ -49,6 +54,12 @@ def _of_day(items, day):
 @pytest.fixture(scope="module")
 def graph():
     return _graph(toy.all_days())
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """With every source on."""
+    return _graph(toy.all_days(), EVERY_SOURCE)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +166,64 @@ def test_scores_and_ranks_are_the_retrievers_own(graph, user):
             assert got["retrieval_rank"] == min(better, SOURCES.two_tower)
 
 
-def test_a_row_is_the_same_whatever_it_is_batched_with(graph, user):
+def test_every_source_speaks_and_its_features_say_what_it_said(mixed, user):
+    found = mixed.candidate_features(user, tf.constant([[""]]))
+    said = mixed.candidate_places(user)
+    valid = found["valid"].numpy()
+    np.testing.assert_array_equal(said["item_ids"].numpy(), found["item_ids"].numpy())
+    features = dict(zip(FEATURE_NAMES, np.moveaxis(found["features"].numpy(), 2, 0), strict=True))
+    blend = mixed.sources.blend
+    expected = np.zeros(valid.shape)
+    for n, source in enumerate(names.CANDIDATE_SOURCES):
+        places = said["places"].numpy()[:, :, n]
+        listed = places >= 0
+        assert (listed & valid).any(), source
+        assert set(places[0][listed[0]]) == set(range(listed[0].sum())), source
+        np.testing.assert_array_equal(features[f"from_{source}"][valid], listed[valid], err_msg=source)
+        expected += np.where(listed, blend.weights[source] / (blend.offset + 1 + places), 0.0)
+        rank = features.get("retrieval_rank" if source == "two_tower" else f"{source}_rank")
+        if rank is not None:
+            length = EVERY_SOURCE.counts()[source]
+            np.testing.assert_array_equal(rank[valid], np.where(listed, places, length)[valid], err_msg=source)
+    np.testing.assert_allclose(features["blend_score"][valid], expected[valid], rtol=1e-5)
+    assert (np.diff(np.where(valid, features["blend_score"], -1), axis=1) <= 1e-7).all()  # in the blend's order
+
+
+def test_the_answer_says_who_proposed_an_item(mixed, user):
+    inputs = {**user, "exclude_item_ids": tf.constant([[""]]), "k": tf.constant(7)}
+    found, said = mixed.recommend(inputs), mixed.candidate_places(user)
+    for row, told in enumerate(found["sources"].numpy()):
+        ids = said["item_ids"].numpy()[row].tolist()
+        for item, named in zip(found["item_ids"].numpy()[row], told, strict=True):
+            places = said["places"].numpy()[row, ids.index(item)]
+            expected = [source for n, source in enumerate(names.CANDIDATE_SOURCES) if places[n] >= 0]
+            assert named.decode().split(",") == expected
+    assert len(set(found["sources"].numpy().ravel())) > 5
+
+
+def test_retrieve_is_the_order_of_the_blend(mixed, user):
+    said = mixed.candidate_places(user)
+    found = mixed.retrieve({**user, "k": tf.constant(6)})
+    np.testing.assert_array_equal(found["item_ids"].numpy(), said["item_ids"].numpy()[:, :6])
+    everything = mixed.retrieve({**_one(user), "k": tf.constant(toy.ITEMS)})
+    assert len(set(everything["item_ids"].numpy()[0])) == toy.ITEMS
+    assert everything["scores"].numpy()[0, -1] == 0  # nobody lists the last: the nearest fill up
+
+
+def test_the_ranker_judges_no_more_than_it_may(user):
+    few = _graph(toy.all_days(), EVERY_SOURCE.model_copy(update={"two_tower": 6, "ranked": 9}))
+    many = _graph(toy.all_days(), EVERY_SOURCE.model_copy(update={"two_tower": 6}))
+    excluded = tf.constant([[toy.item_id(3), ""]])
+    ours, all_ = (one.candidate_features(user, excluded) for one in (few, many))
+    assert ours["item_ids"].shape[1] == 9
+    np.testing.assert_array_equal(ours["item_ids"].numpy(), all_["item_ids"].numpy()[:, :9])
+    asked = few.recommend({**user, "exclude_item_ids": excluded, "k": tf.constant(20)})
+    assert all(len(set(row) - {b""}) == 20 for row in asked["item_ids"].numpy())
+
+
+@pytest.mark.parametrize("which", ["graph", "mixed"])
+def test_a_row_is_the_same_whatever_it_is_batched_with(which, user, request):
+    graph = request.getfixturevalue(which)
     together = graph.candidate_features(user, tf.constant([[""]]))
     for b in (0, 7, 39):
         alone = graph.candidate_features(_one(user, b), tf.constant([["", ""]]))
@@ -163,7 +231,9 @@ def test_a_row_is_the_same_whatever_it_is_batched_with(graph, user):
             np.testing.assert_array_equal(alone[name].numpy()[0], together[name].numpy()[b], err_msg=name)
 
 
-def test_given_items_have_the_features_they_would_have_as_candidates(graph, user):
+@pytest.mark.parametrize("which", ["graph", "mixed"])
+def test_given_items_have_the_features_they_would_have_as_candidates(which, user, request):
+    graph = request.getfixturevalue(which)
     candidates = graph.candidate_features(user, tf.constant([[""]]))
     given = graph.item_features(user, candidates["item_ids"])
     valid = candidates["valid"].numpy()
@@ -278,8 +348,9 @@ def test_an_item_without_a_row_today_is_not_recommended(user):
     assert all(set(row).isdisjoint(gone) for row in ids)
 
 
-def test_a_catalogue_of_one(user):
-    graph = _graph(toy.all_days(1))
+@pytest.mark.parametrize("sources", [SOURCES, EVERY_SOURCE])
+def test_a_catalogue_of_one(user, sources):
+    graph = _graph(toy.all_days(1), sources)
     assert _recommend(graph, user, k=10)[0] == [[toy.item_id(0)]] * 40
     assert _recommend(graph, _one(user), exclude=((toy.item_id(0),),))[0] == [[""]]
     found = graph.similar_items({"item_ids": tf.constant([toy.item_id(0)]), "k": tf.constant(3)})
@@ -297,6 +368,13 @@ def test_a_snapshot_with_two_rows_of_an_item_is_refused(graph):
     rows = toy.items_of(toy.AS_OF)
     with pytest.raises(TastemakerError, match="more than one row"):
         _graph(toy.all_days()).load_snapshot(toy.items_table([*rows, rows[0]]), toy.AS_OF)
+
+
+def test_a_source_that_was_not_trained_is_named():
+    items = toy.all_days()
+    for source, said in (("user_knn", "user_knn is on"), ("matrix_factorization", "matrix_factorization is on")):
+        with pytest.raises(TastemakerError, match=said):
+            FusedRecommender(toy.tower(items), items, SOURCES.model_copy(update={source: 3}), LENGTH, NEIGHBOURS)
 
 
 def test_no_items_at_all_is_refused():

@@ -8,7 +8,7 @@ from toys import two_tastes
 
 from serving.allowed_ops import require_allowed_ops
 from tastemaker import names
-from training.sources.source import Asked, Past, places_in
+from training.sources.source import Asked, Past
 
 HISTORIES = [[2, 4, 6], [1, 3, 5, 7, 9], [], [0], [2, 2, 4], list(range(8))]
 
@@ -134,9 +134,3 @@ def _parts(asked):
 def _from(parts, items):
     *user, query = parts
     return Asked(Past.of(toy.UserRows(*user), items), query)
-
-
-def test_places_in_lists():
-    listed = tf.constant([[7, 3, 9, 9], [1, 9, 9, 9]])
-    wanted = tf.constant([[3, 7, 9, 4], [1, 7, 0, 9]])
-    assert places_in(listed, wanted, unknown=9).numpy().tolist() == [[1, 0, 4, 4], [0, 4, 4, 4]]

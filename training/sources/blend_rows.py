@@ -1,0 +1,49 @@
+"""What the sources would have proposed to past requests, seen through the graph that serves."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from tastemaker import names
+from training.datasets.item_snapshots import snapshot_of
+from training.feature_tensors import column_of, query_tensors, request_timestamps
+from training.ranking.past import DAY
+from training.ranking.rows import REQUESTS_AT_ONCE
+from training.release.fused_graph import FusedRecommender
+from training.sources.blend import BlendRows
+
+
+def blend_rows(graph: FusedRecommender, requests: pa.Table, items: pa.Table) -> BlendRows:
+    """Every candidate of every request, with that day's snapshot in the graph.
+
+    Args:
+        graph: its snapshot is swapped; afterwards it holds the last day's.
+        requests: rows of `requests.parquet`, earliest first.
+        items: the item snapshots of every day in question.
+
+    Raises TastemakerError when a day has no snapshot.
+    """
+    width = len(graph.sources.made)
+    places, labels = [np.empty((0, width), np.int32)], [np.empty(0, bool)]
+    owners, positives = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    days, start = request_timestamps(requests) // DAY, 0
+    for day in np.unique(days):
+        midnight = datetime.fromtimestamp(int(day) * DAY // 1_000_000, UTC)
+        graph.load_snapshot(snapshot_of(items, midnight), midnight)
+        todays = requests.filter(pa.array(days == day))
+        for at in range(0, len(todays), REQUESTS_AT_ONCE):
+            part = todays.slice(at, REQUESTS_AT_ONCE)
+            found = graph.candidate_places({name: tf.constant(v) for name, v in query_tensors(part).items()})
+            valid, ids = found["valid"].numpy(), found["item_ids"].numpy()
+            taken = [
+                {item.encode() for item in row or ()} for row in column_of(part, names.POSITIVE_ITEM_IDS).to_pylist()
+            ]
+            hits = [[item in row for item in line] for line, row in zip(ids.tolist(), taken, strict=True)]
+            places.append(found["places"].numpy()[valid])
+            labels.append(np.array(hits, bool).reshape(valid.shape)[valid])
+            owners.append(np.repeat(np.arange(start, start + len(part)), valid.sum(axis=1)))
+            positives.append(np.array([len(row) for row in taken], np.int64))
+            start += len(part)
+    return BlendRows(*(np.concatenate(parts) for parts in (places, labels, owners, positives)))

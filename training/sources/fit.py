@@ -1,0 +1,137 @@
+"""The step `train sources`: what candidate sources learn offline, and the weights with which all are blended.
+
+Two versions, as of the retriever: the ranker's candidates come from one that knows the requests before the ranker's
+window, the served one knows those before the test window. The blend is tuned on requests of the ranker's window, which
+the first version, and the retriever for the ranker, have not seen.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from tastemaker import names
+from tastemaker.config import CandidatesConfig, Config
+from tastemaker.errors import TastemakerError
+from tastemaker.home import Home
+from tastemaker.moments import microseconds
+from tastemaker.steps import StepReport, digest_files, digest_values, run_step
+from training import splits
+from training.datasets.build import items_file, read_dataset, requests_file
+from training.feature_tensors import column_of, request_timestamps
+from training.ranking.fit import GRAPH_CODE, thinned
+from training.release.fused_graph import FusedRecommender
+from training.release.item_universe import ItemUniverse
+from training.retrieval.fit import for_ranker_folder as retriever_for_ranker
+from training.retrieval.two_tower import TwoTower
+from training.sources.blend import Blend, tuned
+from training.sources.blend_rows import blend_rows
+from training.sources.matrix_factorization import ItemFactors
+from training.sources.trained import TrainedSources, for_ranker_folder, sources_folder
+from training.sources.user_knn import Sessions
+from training.splits import plan_windows
+
+TUNING_REQUESTS = 400  # × 400 candidates: seconds for each weight that is tried
+EVERYTHING = 1_000_000  # what the blend cuts off is not to be cut off while it is tuned
+
+
+def train_sources(home: Home, config: Config, as_of: datetime) -> StepReport:
+    """Makes `sources/` and `sources/for_ranker/`: item factors, past sessions, the blend's weights.
+
+    The facts hold the blend and its NDCG on the ranker's window, beside that of equal weights and of the nearest
+    items alone. Raises TastemakerError when the training sets or the retriever are missing.
+    """
+    return run_step(
+        home,
+        as_of,
+        "train_sources",
+        lambda: _train(home, config, as_of),
+        inputs={
+            "datasets": digest_files([requests_file(home, as_of), items_file(home, as_of)]),
+            "retriever": digest_files([retriever_for_ranker(home, as_of)]),
+            "config": digest_values(
+                [part.model_dump() for part in (config.candidates, config.features, config.split, config.evaluation)]
+            ),
+            "as_of": as_of.isoformat(),
+        },
+        outputs=[sources_folder(home, as_of)],
+        code=[Path(splits.__file__), *GRAPH_CODE],
+    )
+
+
+def learnt(
+    requests: pa.Table, universe: ItemUniverse, end: datetime, config: CandidatesConfig, blend: Blend
+) -> TrainedSources:
+    """What the sources that are on learn from the requests that happened, and were known, before `end`.
+
+    Raises TastemakerError when there is none.
+    """
+    if not config.user_knn and not config.matrix_factorization:
+        return TrainedSources(blend)
+    known = pc.cast(pc.cast(requests[names.CREATED_TIMESTAMP], pa.timestamp("us")), pa.int64()).to_numpy()
+    past = requests.filter(pa.array((request_timestamps(requests) < microseconds(end)) & (known <= microseconds(end))))
+    lists = past[names.POSITIVE_ITEM_IDS].combine_chunks()
+    owner = np.asarray(pc.list_parent_indices(lists)).astype(np.int64)
+    items = universe.indices(pc.list_flatten(lists))
+    owner, items = owner[items != universe.unknown], items[items != universe.unknown]
+    if not len(items):
+        raise TastemakerError(
+            f"There is no (request, item) pair before {end:%Y-%m-%d} to train the candidate sources on; choose a later "
+            "as_of, or set candidates.user_knn and candidates.matrix_factorization to 0 in the config file."
+        )
+    factors = sessions = None
+    if config.matrix_factorization:
+        users = column_of(past, names.USER_ID).dictionary_encode()
+        rows = users.indices.to_numpy(zero_copy_only=False)[owner]
+        shape = (len(users.dictionary), len(universe.item_ids))
+        counts = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, items)), shape=shape)
+        counts.sum_duplicates()
+        factors = ItemFactors.fit(counts, universe.item_ids, config.factors, config.seed)
+    if config.user_knn:
+        sessions = Sessions.fit(owner, items, request_timestamps(past), universe.item_ids, end)
+    return TrainedSources(blend, factors, sessions)
+
+
+def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
+    windows = plan_windows(config.split, as_of)
+    requests = read_dataset(requests_file(home, as_of))
+    items = read_dataset(items_file(home, as_of))
+    universe = ItemUniverse.of(items[names.ITEM_ID].to_pylist())
+    sources = [name for name, count in config.candidates.counts().items() if count]
+    ranker, test = windows.ranker.start, windows.test.start
+    assert ranker is not None and test is not None
+    for_ranker = learnt(requests, universe, ranker, config.candidates, Blend())
+    graph = FusedRecommender(
+        TwoTower.load(retriever_for_ranker(home, as_of)),
+        items,
+        config.candidates.model_copy(update={"ranked": EVERYTHING}),
+        config.features.history_length,
+        config.features.neighbours,
+        trained=for_ranker,
+    )
+    k, seed = config.evaluation.k, config.candidates.seed
+    rows = blend_rows(graph, thinned(windows.ranker.select(requests), TUNING_REQUESTS, seed), items)
+    blend, found = tuned(rows, sources, k, seed)
+    folder = sources_folder(home, as_of)
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    learnt(requests, universe, test, config.candidates, blend).save(beside)
+    replace(for_ranker, blend=blend).save(beside / for_ranker_folder(home, as_of).name)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+    return {
+        "blend": dict(blend.weights),
+        "blend_offset": blend.offset,
+        f"ndcg@{k}": round(found, 4),
+        f"ndcg@{k}_equal_weights": round(rows.ndcg(rows.worth(Blend().offset).sum(axis=1), k), 4),
+        f"ndcg@{k}_two_tower": round(rows.ndcg(rows.worth(Blend().offset)[:, 0], k), 4),
+        "tuned_on_requests": len(rows.positives),
+        **{f"recall_{name}": value for name, value in rows.recalls(sources).items()},
+    }
