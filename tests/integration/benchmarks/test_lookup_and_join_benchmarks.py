@@ -1,0 +1,54 @@
+"""Both benchmarks of the feature store on a few hundred rows: every side runs, every ratio has both its sides."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tastemaker.settings import PROJECT_ROOT
+
+pytestmark = pytest.mark.integration
+
+
+def both_sides_stand_there(medians: dict[str, float], ratios: dict[str, float]) -> None:
+    assert ratios
+    for pair, ratio in ratios.items():
+        above, below = pair.split("/")
+        assert ratio == round(medians[above] / medians[below], 2)
+
+
+def test_the_join_beside_feasts_and_a_bare_query() -> None:
+    script = PROJECT_ROOT / "benchmarks" / "point_in_time.py"
+    small = ["--labels", "300", "--rows", "4000", "--runs", "1", "--scale-labels", "500", "--shapes", "daily"]
+    done = subprocess.run([sys.executable, "-W", "ignore", script, *small], check=True, capture_output=True, text=True)
+    [line] = done.stdout.splitlines()
+    told: dict[str, Any] = json.loads(line)
+    daily = told["compare"]["daily"]
+    assert daily["labels_answered_differently"] == {"bare": 0, "feast": 0}
+    for figures in (daily["seconds"], daily["cpu_seconds"]):
+        assert figures["ratios"].keys() == {"feast/ours", "ours/bare", "late/bare"}
+        assert figures["median"].keys() == {"ours", "bare", "late", "feast"}
+    [point] = told["scale"]["daily"]
+    assert point["labels"] == 500
+    assert point["peak_memory_mib"] > 0
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+def test_lookups_beside_feasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PROJECT_ROOT)
+    from benchmarks import lookup
+
+    found = lookup.compare(tmp_path, seed=1, rounds=1, calls={1: 2, 20: 2})
+    for store in ("sqlite", "redis"):
+        for told in found[store].values():
+            both_sides_stand_there(told["p50_ms"], told["p50_ratios"])
+            assert told["p99_ms"].keys() == told["p50_ms"].keys()
+    assert found["redis"]["20"]["p50_ratios"].keys() == {
+        "feast/ours",
+        "feast_values/ours_values",
+        "feast_precomputed/ours_values",
+    }
