@@ -43,6 +43,7 @@ def answers(**skill: float) -> Answers:
         owner=owner,
         relevant=relevant,
         head=relevant < 10,
+        age=np.where(relevant == 3, np.nan, relevant % 7),
         surprise={name: np.ones(places.shape) for name, places in lists.items()},
         popularity=np.arange(toy.ITEMS + 1.0),
         catalogue=toy.ITEMS,

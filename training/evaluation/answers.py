@@ -60,6 +60,8 @@ class Answers:
         owner, relevant: `[positives]`, the request and the item index of what was taken; `universe.unknown` is an item
             that no system can name.
         head: bool `[positives]`, whether the item was among the most popular on the request's day.
+        age: float64 `[positives]`, the item's age in whole days at the start of the request's day; NaN where nobody had
+            taken it by then.
         surprise: system → float64 `[requests, k]`, bits.
         popularity: float64 `[N + 1]`, summed over the days.
         catalogue: how many items there were on some day.
@@ -73,6 +75,7 @@ class Answers:
     owner: np.ndarray
     relevant: np.ndarray
     head: np.ndarray
+    age: np.ndarray
     surprise: dict[str, np.ndarray]
     popularity: np.ndarray
     catalogue: int
@@ -175,6 +178,7 @@ def ask_everyone(
                 owner=owner,
                 relevant=relevant,
                 head=day.head[relevant],
+                age=day.age[relevant],
                 surprise={name: day.surprise[places] for name, places in lists.items()},
                 popularity=day.popularity,
                 catalogue=0,
@@ -237,6 +241,7 @@ def _together(parts: Sequence[Answers], k: int) -> Answers:
         owner=np.concatenate([part.owner + start for part, start in zip(parts, starts, strict=True)]),
         relevant=np.concatenate([part.relevant for part in parts]),
         head=np.concatenate([part.head for part in parts]),
+        age=np.concatenate([part.age for part in parts]),
         surprise={name: np.concatenate([part.surprise[name] for part in parts]) for name in parts[0].surprise},
         popularity=np.sum([np.maximum(part.popularity, 0) for part in parts], axis=0),
         catalogue=int(there.sum()),

@@ -42,6 +42,7 @@ from training.release.item_universe import ItemUniverse
 from training.release.manifest import described_service, described_signatures
 from training.release.trees import CompiledForest
 from training.retrieval.fit import retriever_folder
+from training.sources.trained import sources_folder
 
 ASKED = (names.SIGNATURE_RECOMMEND, names.SIGNATURE_RANK)
 
@@ -210,7 +211,8 @@ def _replayed(
     assert manifest is not None
     _require_same_schema(manifest)
     trained = datetime.fromisoformat(manifest["as_of"])
-    for part, folder in (("retriever", retriever_folder(home, trained)), ("ranker", ranker_folder(home, trained))):
+    made_of = {"retriever": retriever_folder, "sources": sources_folder, "ranker": ranker_folder}
+    for part, folder in ((part, where(home, trained)) for part, where in made_of.items()):
         if digest_files([folder]) != manifest["made_of"][part]:
             raise TastemakerError(f"its {part} is not in the home any more as it was published")
     config = Config.model_validate(manifest["parameters"])

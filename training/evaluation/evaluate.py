@@ -38,6 +38,7 @@ from training.release import trees
 from training.release.build import fused_recommender
 from training.release.trees import CompiledForest
 from training.retrieval.fit import retriever_folder
+from training.sources.trained import sources_folder
 from training.splits import plan_windows
 
 RANKING = Path(calibration.__file__).parent
@@ -61,6 +62,7 @@ def evaluate(home: Home, config: Config, as_of: datetime) -> StepReport:
         "requests": [requests_file(home, as_of)],
         "items": [items_file(home, as_of)],
         "retriever": [retriever_folder(home, as_of)],
+        "sources": [sources_folder(home, as_of)],
         "ranker": [ranker_folder(home, as_of)],
         "candidate": [home.candidate(as_of)],
     }
@@ -84,7 +86,7 @@ def _digest_of(home: Home, champion: Published | None) -> str:
     folders = [champion.folder]
     if champion.manifest is not None and "as_of" in champion.manifest:
         trained = datetime.fromisoformat(champion.manifest["as_of"])
-        folders += [retriever_folder(home, trained), ranker_folder(home, trained)]
+        folders += [retriever_folder(home, trained), sources_folder(home, trained), ranker_folder(home, trained)]
     return f"{champion.version} {digest_files(folders)}"
 
 

@@ -1,7 +1,7 @@
 """Parts of the test window in which a good mean may hide a bad answer.
 
-Slices of one dimension never overlap and together are everything: requests by customer, spending, country and origin;
-taken items by popularity.
+Slices of one dimension never overlap and together are everything: requests by customer, events known of the user,
+spending, country and origin; taken items by age and by popularity.
 """
 
 from collections.abc import Iterator
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tastemaker import names
 from training.evaluation.answers import Answers
-from training.feature_tensors import column_of
+from training.feature_tensors import column_of, request_timestamps
 
+HOUR = 3_600_000_000  # microseconds
 NEW_DAYS = 30  # a customer's first month
 WHOLESALE_SHARE = 0.1  # of the requests, those of the users with the largest value in 90 days
 BIG_COUNTRY_REQUESTS = 30  # below, an interval says nothing; such countries are judged as one
@@ -35,6 +37,7 @@ def slices_of(answers: Answers) -> list[Slice]:
     found: list[Slice] = []
     for dimension, parts in (
         ("customer", _customers(table)),
+        ("events known", _events_known(table)),
         ("spending", _spending(table)),
         ("country", _countries(table)),
         ("origin", _origins(table)),
@@ -45,7 +48,36 @@ def slices_of(answers: Answers) -> list[Slice]:
     everyone = np.ones(len(table), bool)
     found.append(Slice("items taken", "popular (half of all sales)", everyone, answers.head))
     found.append(Slice("items taken", "long tail (the rest)", everyone, ~answers.head))
+    newcomers = [(name, mask) for name, mask in _item_ages(answers) if mask.any()]
+    if len(newcomers) > 1:
+        found[-2:-2] = [Slice("age of items taken", name, everyone, mask) for name, mask in newcomers]
     return found
+
+
+def _events_known(table: pa.Table) -> Iterator[tuple[str, np.ndarray]]:
+    """How cold a start the request's user is: events in the history that came with the request."""
+    counts = column_of(table, "history_counts")
+    owner = np.asarray(pc.list_parent_indices(counts))
+    values = pc.list_flatten(counts).fill_null(0).to_numpy(zero_copy_only=False)
+    events = np.bincount(owner, weights=values, minlength=len(table))
+    yield "none", events == 0
+    yield "1", events == 1
+    yield "2 to 5", (events >= 2) & (events <= 5)
+    yield "more than 5", events > 5
+
+
+def _item_ages(answers: Answers) -> Iterator[tuple[str, np.ndarray]]:
+    """How new what was taken was: by its first event before the request's day began, else by the first time it was
+    taken in the judged requests, for an item that nobody had taken by then."""
+    moments = request_timestamps(answers.requests)[answers.owner]
+    first = np.full(answers.universe.rows, np.iinfo(np.int64).max)
+    np.minimum.at(first, answers.relevant, moments)
+    unseen = np.isnan(answers.age)
+    nameless = answers.relevant == answers.universe.unknown  # several items, whose first times nobody can tell apart
+    hour = unseen & ~nameless & (moments - first[answers.relevant] < HOUR)
+    yield "first hour", hour
+    yield "first day", (unseen | (answers.age < 1)) & ~hour
+    yield "older than a day", answers.age >= 1
 
 
 def _customers(table: pa.Table) -> Iterator[tuple[str, np.ndarray]]:

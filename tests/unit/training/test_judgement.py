@@ -50,13 +50,39 @@ def test_the_quality_table_begins_with_the_release_and_the_retriever():
 def test_slices_of_a_dimension_are_a_partition():
     made = answers(release=0.9)
     parts = slices_of(made)
-    assert {part.dimension for part in parts} >= {"customer", "spending", "items taken"}
+    assert {part.dimension for part in parts} >= {
+        "customer",
+        "events known",
+        "spending",
+        "age of items taken",
+        "items taken",
+    }
     for dimension in {part.dimension for part in parts}:
         of_it = [part for part in parts if part.dimension == dimension]
         assert len(of_it) > 1
         requests = np.sum([part.requests for part in of_it], axis=0)
-        assert (requests == (len(of_it) if dimension == "items taken" else 1)).all()
+        assert (requests == (len(of_it) if dimension in ("items taken", "age of items taken") else 1)).all()
         assert (np.sum([part.positives for part in of_it], axis=0) == 1).all()
+
+
+def test_cold_starts_are_slices_of_their_own():
+    made = answers(release=0.9)
+    found = {(part.dimension, part.name): part for part in slices_of(made)}
+    for row, counts in enumerate(made.requests["history_counts"].to_pylist()):
+        events = sum(counts)
+        name = "none" if not events else "1" if events == 1 else "2 to 5" if events <= 5 else "more than 5"
+        assert [n for (d, n), part in found.items() if d == "events known" and part.requests[row]] == [name]
+    moments = [moment.timestamp() for moment in made.requests["request_timestamp"].to_pylist()]
+    first = min(moments[owner] for owner, item in zip(made.owner, made.relevant, strict=True) if item == 3)
+    seen = set()
+    for place, (owner, item) in enumerate(zip(made.owner, made.relevant, strict=True)):
+        if np.isnan(made.age[place]):  # item 3 is new
+            name = "first hour" if moments[owner] - first < 3600 else "first day"
+        else:
+            name = "first day" if item % 7 == 0 else "older than a day"
+        assert [n for (d, n), part in found.items() if d == "age of items taken" and part.positives[place]] == [name]
+        seen.add((bool(np.isnan(made.age[place])), name))
+    assert len(seen) == 4
 
 
 def test_each_country_with_enough_requests_is_a_slice_however_many_there_are(monkeypatch):

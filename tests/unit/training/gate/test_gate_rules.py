@@ -198,7 +198,7 @@ def test_without_a_pair_there_is_nothing_to_believe(equals):
 
 def test_where_nothing_was_taken_nothing_is_let_through(equals):
     none = np.empty(0, equals.owner.dtype)
-    barren = replace(equals, owner=none, relevant=none.astype(np.int32), head=none.astype(bool))
+    barren = replace(equals, owner=none, relevant=none.astype(np.int32), head=none.astype(bool), age=none.astype(float))
     assert {rules.ENOUGH_USERS, rules.BETTER} <= {ruling.rule for ruling in failed(barren)}
 
 
