@@ -9,8 +9,8 @@ from tastemaker.feature_tables import FeatureTable, feature_tables
 
 # Below this many rows a mean or a share says little: one wholesale customer moves it.
 ENOUGH_ROWS = 100
-# A one-day window is empty after every closed day, which is no drift.
-UNSTEADY_SUFFIX = "_1d"
+# A short window is empty after every closed day, or quiet hour, which is no drift.
+UNSTEADY_SUFFIXES = ("_1h", "_6h", "_1d")
 
 
 def feature_suites(before: dict[str, TableWeek], gates: GatesConfig) -> list[Suite]:
@@ -45,7 +45,7 @@ def _suite(table: FeatureTable, week: TableWeek, gates: GatesConfig) -> Suite:
                 },
             )
         )
-        if figures.mean and not feature.name.endswith(UNSTEADY_SUFFIX):
+        if figures.mean and not feature.name.endswith(UNSTEADY_SUFFIXES):
             bounds = sorted((figures.mean / gates.feature_mean_factor, figures.mean * gates.feature_mean_factor))
             expectations.append(
                 gxe.ExpectColumnMeanToBeBetween(

@@ -1,6 +1,9 @@
 -- One row per request of a known user.
-{% set none_before = empty_list('varchar') ~ ' as session_item_ids, ' ~ empty_list('bigint') ~ ' as session_timestamps, '
-    ~ empty_list('varchar') ~ ' as session_event_types' %}
+{% set none_before %}
+        {{ empty_list('varchar') }} as session_item_ids,
+        {{ empty_list('bigint') }} as session_timestamps,
+        {{ empty_list('varchar') }} as session_event_types
+{%- endset %}
 
 with
 
@@ -83,21 +86,32 @@ sessions as (
 ),
 {% else %}
 -- … or each of its positive events is, asked by someone who has had the items before it in the session.
+shown_sessions as (
+
+    select distinct user_id, session_id
+    from interactions
+    where session_id is not null and event_type = 'impression' and request_id is not null
+
+),
+
 wanted_in_session as (
 
     select
-        *,
-        row_number() over (partition by user_id, session_id order by event_timestamp, event_id) as turn
-    from (
-        select
-            *,
-            bool_or(event_type = 'impression' and request_id is not null) over (
-                partition by user_id, session_id
-            ) as is_shown
-        from interactions
-        where session_id is not null
-    )
-    where is_positive and not is_shown
+        interactions.user_id,
+        interactions.session_id,
+        interactions.item_id,
+        interactions.event_type,
+        interactions.event_timestamp,
+        interactions.created_timestamp,
+        row_number() over (
+            partition by interactions.user_id, interactions.session_id
+            order by interactions.event_timestamp, interactions.event_id
+        ) as turn
+    from interactions
+    left join shown_sessions
+        on interactions.user_id = shown_sessions.user_id
+        and interactions.session_id = shown_sessions.session_id
+    where interactions.session_id is not null and interactions.is_positive and shown_sessions.session_id is null
 
 ),
 
@@ -108,7 +122,7 @@ had_before as (
         later.session_id,
         later.turn,
         earlier.item_id,
-        max(earlier.event_timestamp) as last_at,
+        max({{ microseconds('earlier.event_timestamp') }}) as last_at,
         {{ value_at_greatest('earlier.event_type', 'earlier.turn') }} as last_type
     from wanted_in_session as later
     inner join wanted_in_session as earlier
@@ -119,15 +133,16 @@ had_before as (
 
 ),
 
+-- Lists are sorted once they are there: sorting inside the aggregate takes minutes for millions of them.
 running_sessions as (
 
     select
         user_id,
         session_id,
         turn,
-        list(item_id order by last_at desc, item_id) as item_ids,
-        list({{ microseconds('last_at') }} order by last_at desc, item_id) as timestamps,
-        list(last_type order by last_at desc, item_id) as event_types
+        list_sort(list({
+            'latest_first': -last_at, 'item_id': item_id, 'last_at': last_at, 'last_type': last_type
+        })) as had
     from had_before
     group by user_id, session_id, turn
 
@@ -144,9 +159,12 @@ sessions as (
         {{ empty_list('bigint') }} as shown_positions,
         {{ empty_list('double') }} as shown_propensities,
         [wanted.item_id] as positive_item_ids,
-        coalesce(running_sessions.item_ids, {{ empty_list('varchar') }}) as session_item_ids,
-        coalesce(running_sessions.timestamps, {{ empty_list('bigint') }}) as session_timestamps,
-        coalesce(running_sessions.event_types, {{ empty_list('varchar') }}) as session_event_types,
+        coalesce(list_transform(running_sessions.had, lambda it: it.item_id), {{ empty_list('varchar') }})
+            as session_item_ids,
+        coalesce(list_transform(running_sessions.had, lambda it: it.last_at), {{ empty_list('bigint') }})
+            as session_timestamps,
+        coalesce(list_transform(running_sessions.had, lambda it: it.last_type), {{ empty_list('varchar') }})
+            as session_event_types,
         wanted.event_timestamp as request_timestamp,
         wanted.created_timestamp
     from wanted_in_session as wanted

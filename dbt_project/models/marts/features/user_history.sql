@@ -11,7 +11,7 @@ known_events as (
 
 ),
 
--- A user's positive events are numbered, and a history is gathered as numbers: of an item the greatest is its last event.
+-- A user's positive events are numbered, and a history is gathered as numbers: an item's greatest is its last event.
 positives as (
 
     select
