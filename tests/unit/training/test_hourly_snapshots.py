@@ -1,0 +1,42 @@
+"""At full hours the item snapshots hold what was wanted lately, at midnights every item."""
+
+from datetime import UTC, datetime, timedelta
+
+import duckdb
+
+from tastemaker.config import SplitConfig
+from tastemaker.home import Home
+from training.datasets.item_snapshots import existing_items, snapshot_days
+from training.splits import plan_windows
+
+DAY = datetime(2017, 10, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def test_a_full_hour_has_the_items_wanted_lately_and_a_midnight_all(home: Home) -> None:
+    home.offline_store.mkdir(parents=True)
+    profiles, activity = (home.offline_store / f"item_{kind}.parquet" for kind in ("profile", "activity"))
+    duckdb.execute(f"""
+        copy (
+            select item_id, known as event_timestamp, known as created_timestamp
+            from (values ('old', timestamp '2017-10-01'), ('late', timestamp '2017-10-01'),
+                ('new', timestamp '2017-10-10 02:00')) as items(item_id, known)
+        ) to '{profiles}' (format parquet)
+    """)
+    duckdb.execute(f"""
+        copy (
+            select item_id, stamp as event_timestamp, stamp as created_timestamp, days as item_days_since_last_event
+            from (values ('old', timestamp '2017-10-10', 3), ('late', timestamp '2017-10-10', 2),
+                ('new', timestamp '2017-10-10 02:00', 0)) as rows(item_id, stamp, days)
+        ) to '{activity}' (format parquet)
+    """)
+    rows = existing_items(home, [DAY, DAY + HOUR, DAY + 2 * HOUR]).to_pylist()
+    found = [(row["item_id"], row["day"].hour) for row in rows]
+    assert found == [("late", 0), ("old", 0), ("late", 1), ("late", 2), ("new", 2)]
+
+
+def test_judged_windows_have_every_hour_and_the_days_before_their_midnights() -> None:
+    split = SplitConfig(validation_days=1, ranker_days=1, calibration_days=1, test_days=1)
+    moments = snapshot_days(plan_windows(split, DAY), DAY - timedelta(days=6.5), "hour")
+    midnights = [DAY - timedelta(days=6), DAY - timedelta(days=5)]
+    assert moments == [*midnights, *(DAY - hours * HOUR for hours in range(96, -1, -1))]
