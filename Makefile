@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve clean
+.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve bench-training bench-gowalla clean
 
 help:  ## tell what each target does
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ bench-index: $(READY)  ## a million items: the inverted file beside every item a
 
 bench-reliability: $(READY)  ## the model server in trouble: ten times the load, 200 swaps, a hang
 	$(BIN)/python -W ignore -m benchmarks.reliability --date $$(date -u +%F)
+
+bench-training: $(READY)  ## the retriever's loop beside TFRS's own, and the ranker's trees beside LightGBM's
+	$(BIN)/python -W ignore -m benchmarks.training_speed --date $$(date -u +%F) --out benchmarks/results/training_speed.json
+
+bench-gowalla: $(READY)  ## the two towers on Gowalla beside published models; GOWALLA=folder of its files
+	$(BIN)/python -W ignore -m benchmarks.gowalla --data $(GOWALLA) --date $$(date -u +%F)
 
 bench-encoders: $(READY)  ## every encoder of a history, three seeds each, on the training sets in TASTEMAKER_HOME
 	$(BIN)/python -W ignore -m benchmarks.encoders --date $$(date -u +%F)

@@ -54,6 +54,7 @@ class SplitConfig(_Section):
 
 
 EncoderName = Literal["mean", "cnn", "lstm", "attention"]
+RetrieverLoss = Literal["sampled", "full"]
 
 
 class RetrieverConfig(_Section):
@@ -61,10 +62,20 @@ class RetrieverConfig(_Section):
 
     encoder: EncoderName = Field(default="mean", description="How the query tower reads a user's history.")
     embedding_dimension: int = Field(default=64, ge=2, description="Width of the query and candidate vectors.")
-    batch_size: int = Field(default=2048, ge=2, description="Examples, and in-batch negatives, per step.")
+    loss: RetrieverLoss = Field(
+        default="sampled",
+        description="The items that compete with a positive: the batch's other positives, corrected for how often each "
+        "is drawn (sampled), or every item that has one (full: dearer, the larger the catalogue).",
+    )
+    batch_size: int = Field(default=2048, ge=2, description="Examples per step.")
     max_epochs: int = Field(default=20, ge=1, description="Upper bound; validation recall stops earlier.")
     patience: int = Field(default=2, ge=1, description="Epochs without a better validation recall@20.")
     learning_rate: float = Field(default=0.003, gt=0, description="Adam's step size.")
+    warm_start: bool = Field(
+        default=False,
+        description="Begin with the last run's towers and learn only what came since, for daily or hourly runs; what "
+        "comes out then depends on the runs before.",
+    )
     seed: int = Field(default=20111210, description="Of initial weights and shuffling.")
 
 

@@ -30,12 +30,14 @@ from training import feature_tensors, splits, tensorboard_run, vocabulary
 from training.datasets.build import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import DAY
 from training.feature_tensors import column_of, query_tensors, request_timestamps
+from training.retrieval.batches import Learning, Rows
 from training.retrieval.examples import Pairs, Snapshots, pair_examples
 from training.retrieval.item_space import item_space
 from training.retrieval.recall import Ranking, Scorer, positives_of, rankings, recall_at
-from training.retrieval.sampled_softmax import Rows, SampledSoftmax
 from training.retrieval.tower_vocabularies import tower_vocabularies
+from training.retrieval.training_loop import TowerTraining
 from training.retrieval.two_tower import TowerConfig, TwoTower, candidate_tensors
+from training.retrieval.warm_start import WarmStart, warm_start
 from training.splits import Window, Windows, plan_windows
 from training.tensorboard_run import TensorBoardRun
 
@@ -68,17 +70,19 @@ def train_retriever(home: Home, config: Config, as_of: datetime) -> StepReport:
     Raises TastemakerError when the training sets are missing or a window holds nothing to learn or judge from.
     """
     requests, items = requests_file(home, as_of), items_file(home, as_of)
+    start = _start(home, config, as_of) if config.retriever.warm_start else None
     tensors = (feature_tensors.__file__, splits.__file__, vocabulary.__file__, tensorboard_run.__file__)
     return run_step(
         home,
         as_of,
         "train_retriever",
-        lambda: RetrieverTraining(home, config, as_of).run(),
+        lambda: RetrieverTraining(home, config, as_of, start).run(),
         inputs={
             "datasets": digest_files([requests, items]),
             "as_of": as_of.isoformat(),
             "split": config.split.model_dump_json(),
             "retriever": config.retriever.model_dump_json(),
+            "warm_start": digest_files([start.folder]) if start else "",
         },
         outputs=[retriever_folder(home, as_of)],
         code=[
@@ -90,11 +94,32 @@ def train_retriever(home: Home, config: Config, as_of: datetime) -> StepReport:
     )
 
 
+def _start(home: Home, config: Config, as_of: datetime) -> WarmStart | None:
+    """The tower that a warm start begins with; what it does not know yet must be within a refresh's reach."""
+    latest = plan_windows(config.split, as_of).ranker.start
+    assert latest is not None
+    within = for_ranker_folder(home, as_of).relative_to(home.training(as_of))
+    earliest = latest - timedelta(days=REFRESH_DAYS)
+    return warm_start(home, as_of, within, _shape(config.retriever, latest), earliest, latest)
+
+
+def _shape(settings: RetrieverConfig, end: datetime) -> TowerConfig:
+    return TowerConfig.declared(settings.embedding_dimension, microseconds(end), encoder=settings.encoder)
+
+
 class RetrieverTraining:
     """One training: the data in memory, up to `until` (by default to the test window), and the stages that read it."""
 
-    def __init__(self, home: Home, config: Config, as_of: datetime, until: datetime | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        config: Config,
+        as_of: datetime,
+        start: WarmStart | None = None,
+        until: datetime | None = None,
+    ) -> None:
         self.home = home
+        self.start = start
         self.settings: RetrieverConfig = config.retriever
         self.windows: Windows = plan_windows(config.split, as_of)
         # what is judged by others later is not even read
@@ -121,6 +146,21 @@ class RetrieverTraining:
             return self._stages(log)
 
     def _stages(self, log: TensorBoardRun) -> Mapping[str, Any]:
+        windows, start = self.windows, self.start
+        if start:
+            tower, facts = TwoTower.load(start.folder), {"warm_start_from": start.run, "epochs": 0}
+            _tell(f"begins with the tower of {start.run}, and learns what came since")
+        else:
+            tower, facts = self._from_nothing(log)
+        for_ranker = self.refreshed(tower, windows.ranker.start, log)
+        facts |= self._judged(windows.ranker, for_ranker)
+        published = self.refreshed(for_ranker, windows.test.start, log)
+        log.project(*item_space(published, self.items.take(pa.array(self.snapshots.existing(-1)))))
+        self._save(for_ranker, published)
+        return facts
+
+    def _from_nothing(self, log: TensorBoardRun) -> tuple[TwoTower, dict[str, Any]]:
+        """A tower taught by every request before validation, and the facts of it."""
         windows = self.windows
         train = self._pairs_before(windows.retriever_train.end)
         tower, epochs, curve = self.fit_until_it_stops(log)
@@ -132,14 +172,7 @@ class RetrieverTraining:
             "epochs": epochs,
             "validation_recall@20_by_epoch": [round(value, 4) for value in curve],
         }
-        facts |= self._judged(windows.validation, tower)
-
-        for_ranker = self.refreshed(tower, windows.ranker.start, log)
-        facts |= self._judged(windows.ranker, for_ranker)
-        published = self.refreshed(for_ranker, windows.test.start, log)
-        log.project(*item_space(published, self.items.take(pa.array(self.snapshots.existing(-1)))))
-        self._save(for_ranker, published)
-        return facts
+        return tower, facts | self._judged(windows.validation, tower)
 
     def fit_until_it_stops(
         self, log: TensorBoardRun, after_epoch: AfterEpoch = lambda epoch, recall: None
@@ -162,16 +195,16 @@ class RetrieverTraining:
                 f"No request between {validation.start:%Y-%m-%d} and {validation.end:%Y-%m-%d} says when to stop "
                 "training the retriever; lengthen 'split.validation_days' in the config file."
             )
-        tower = TwoTower(self._shape(end), self._vocabularies(train, end), settings.seed)
+        tower = TwoTower(_shape(self.settings, end), self._vocabularies(train, end), settings.seed)
         known = np.flatnonzero(self.windows.retriever_train.contains(self.moments))
         tower.fit_scales(_taken(self.user_tensors, known), _taken(self.item_tensors, np.unique(train.snapshot)))
         rows = self._rows(tower)
-        fitting = SampledSoftmax(tower, rows, settings.learning_rate, settings.seed)
+        fitting = self._training(tower)
         curve: list[float] = []
         best: dict[str, np.ndarray] = {}
         for epoch in range(1, settings.max_epochs + 1):
             began = time.monotonic()
-            loss = fitting.epoch(train, settings.batch_size)
+            loss = fitting.epoch(train, rows, settings.batch_size)
             seconds = time.monotonic() - began
             recall = self._recall(self.windows.validation, tower, rows)
             log.scalars({"loss/train": loss, "seconds/epoch": seconds}, epoch)
@@ -195,9 +228,9 @@ class RetrieverTraining:
         since = microseconds(until - timedelta(days=REFRESH_DAYS))
         pairs = pairs.select((self.moments >= since)[pairs.request])
         rows = self._rows(grown)
-        fitting = SampledSoftmax(grown, rows, self.settings.learning_rate, self.settings.seed)
+        fitting = self._training(grown)
         for epoch in range(1, REFRESH_EPOCHS + 1):
-            loss = fitting.epoch(pairs, self.settings.batch_size)
+            loss = fitting.epoch(pairs, rows, self.settings.batch_size)
             log.scalars({f"loss/refresh_until_{until:%Y-%m-%d}": loss}, epoch)
             _tell(f"refresh with requests before {until:%Y-%m-%d}, epoch {epoch}/{REFRESH_EPOCHS}: loss {loss:.4f}")
         return grown
@@ -243,6 +276,10 @@ class RetrieverTraining:
 
         return recall_at(RECALLS, score, [self.positives[r] for r in asked], self.moments[asked], self.snapshots)
 
+    def _training(self, tower: TwoTower) -> TowerTraining:
+        settings = self.settings
+        return TowerTraining(tower, settings.learning_rate, settings.seed, Learning(settings.loss))
+
     def _rows(self, tower: TwoTower) -> Rows:
         return Rows.of(tower, self.user_tensors, self.item_tensors)
 
@@ -251,17 +288,13 @@ class RetrieverTraining:
 
     def _vocabularies(self, pairs: Pairs, end: datetime) -> dict[str, vocabulary.Vocabulary]:
         requests = _before(end, self.requests, names.REQUEST_TIMESTAMP)
-        return tower_vocabularies(self._shape(end), requests, self.items, pairs, self.snapshots)
-
-    def _shape(self, end: datetime) -> TowerConfig:
-        settings = self.settings
-        return TowerConfig.declared(settings.embedding_dimension, microseconds(end), encoder=settings.encoder)
+        return tower_vocabularies(_shape(self.settings, end), requests, self.items, pairs, self.snapshots)
 
     def run_name(self) -> str:
         """What TensorBoard calls a training with these settings."""
         s = self.settings
         return (
-            f"two_tower {s.encoder}, {s.embedding_dimension} dimensions, sampled softmax, batch {s.batch_size}, "
+            f"two_tower {s.encoder}, {s.embedding_dimension} dimensions, {s.loss} softmax, batch {s.batch_size}, "
             f"step {s.learning_rate:g}, as of {as_of_slug(self.windows.as_of)}, seed {s.seed}"
         )
 

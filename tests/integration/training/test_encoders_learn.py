@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from tastemaker.config import EncoderName
 from training.feature_tensors import item_features, missing_tensors, user_features
+from training.retrieval.batches import Learning, Rows
 from training.retrieval.encoders import ENCODERS
 from training.retrieval.examples import Pairs
-from training.retrieval.sampled_softmax import Rows, SampledSoftmax
+from training.retrieval.training_loop import TowerTraining
 from training.retrieval.two_tower import WORDS, TowerConfig, TwoTower
 from training.vocabulary import Vocabulary
 
@@ -50,12 +51,12 @@ def ranked(request) -> tuple[EncoderName, np.ndarray, np.ndarray]:
     config = TowerConfig.declared(16, as_of=AS_OF, hidden=16, encoder=request.param)
     empty = {name: Vocabulary.of([]) for name in (*config.user_texts, *config.item_texts, WORDS)}
     tower = TwoTower(config, {**empty, "item_id": Vocabulary.of(NAMES)}, seed=2)
-    learning = SampledSoftmax(tower, Rows.of(tower, user, item), learning_rate=0.02, seed=2)
+    learning, rows = TowerTraining(tower, 0.02, 2, Learning()), Rows.of(tower, user, item)
     taught = np.arange(REQUESTS - JUDGED, dtype=np.int32)
     wanted = following.astype(np.int32)
     pairs = Pairs(taught, wanted[taught], wanted[taught], 0)
     for _ in range(12):
-        learning.epoch(pairs, batch_size=64)
+        learning.epoch(pairs, rows, batch_size=64)
     asked = {name: tf.constant(values[-JUDGED:]) for name, values in user.items()}
     scores = tower.query(asked).numpy() @ tower.candidates(item).numpy().T
     return request.param, np.argsort(-scores, axis=1), following[-JUDGED:]

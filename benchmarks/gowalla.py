@@ -1,0 +1,253 @@
+"""The two-tower model alone on Gowalla (LightGCN's split, BARS' Gowalla_m1): Recall@20 and NDCG@20 by full ranking.
+
+    python -m benchmarks.gowalla --data <folder> --date 2026-11-22 [--seeds 1 2 3] [--tune] [--epochs 12]
+
+The folder holds `train.txt`, `valid.txt` and `test.txt`, a user and its items a line
+(github.com/geon0325/LightGCNpp, data/gowalla, commit a394f79a; train and valid are LightGCN's train). `--tune` learns
+from `train` and judges on `valid`; without it both are learnt from and `test` is judged once, after the last epoch.
+
+What learns is the product's own: `TwoTower` with item embeddings of 64 and no user embedding, `TowerTraining` with the
+full softmax. The set has no times, so a user's past is drawn: in each epoch a random part of a user's items is to be
+told from the rest. All items that a user has are masked when test items are ranked. Equal scores are ordered at random.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import tensorflow as tf
+
+from tastemaker import names
+from tastemaker.errors import TastemakerError
+from tastemaker.settings import PROJECT_ROOT
+from training.evaluation import metrics
+from training.feature_tensors import item_features, missing_tensors
+from training.retrieval.batches import Learning, Rows
+from training.retrieval.examples import Pairs
+from training.retrieval.training_loop import TowerTraining
+from training.retrieval.two_tower import (
+    HISTORY_COUNTS,
+    HISTORY_ITEM_IDS,
+    HISTORY_TIMESTAMPS,
+    WORDS,
+    TowerConfig,
+    TwoTower,
+)
+from training.vocabulary import PADDING, Vocabulary
+
+RESULT = PROJECT_ROOT / "benchmarks" / "results" / "gowalla.json"
+K = 20
+DIMENSION = 64
+HIDDEN = (
+    1  # items have no attributes: with 128 units over the id's own vector validation recall@20 fell from .176 to .162
+)
+HISTORY = 256  # items of a user that the query tower reads; 1 user in 100 has more
+HELD_OUT = (0.2, 0.5)  # share of a user's items to be told, drawn for each user and epoch
+EPOCHS, BATCH, LEARNING_RATE, LAST_RATE = 12, 5_120, 0.005, 0.05  # the rate falls evenly to this share
+LEARNING = Learning("full", temperature=0.1, unknown_users=0, unknown_items=0)
+MOMENT = 1_300_000_000_000_000  # of every visit and every request
+PUBLISHED = {  # BARS' table of the same split
+    "YoutubeDNN": (0.1754, 0.1473),
+    "LightGCN": (0.1820, 0.1547),
+    "UltraGCN": (0.1862, 0.1580),
+}
+
+
+@dataclass(frozen=True)
+class Visits:
+    """Distinct (user, item), int64 `[visits]` each, ordered by user."""
+
+    user: np.ndarray
+    item: np.ndarray
+
+    @classmethod
+    def read(cls, *paths: Path) -> "Visits":
+        """All lines of the files. Raises TastemakerError when one is not there."""
+        users, items = [], []
+        for path in paths:
+            if not path.exists():
+                raise TastemakerError(f"There is no {path}; name the folder of Gowalla's files with --data.")
+            for line in path.read_text().splitlines():
+                owner, *taken = map(int, line.split())
+                users.append(np.full(len(taken), owner, np.int64))
+                items.append(np.array(taken, np.int64))
+        user, item = np.concatenate(users), np.concatenate(items)
+        order = np.lexsort((item, user))
+        return cls(user[order], item[order])
+
+
+def tower_for(items: int, seed: int) -> TwoTower:
+    """A tower that knows items by their ids alone, numbered from 0."""
+    config = TowerConfig(
+        dimension=DIMENSION,
+        hidden=HIDDEN,
+        interests=1,
+        user_texts=(),
+        user_numerics=(),
+        item_texts=(),
+        item_numerics=(),
+        as_of=MOMENT,
+    )
+    ids = Vocabulary(tuple(f"{item:06d}" for item in range(items)))
+    return TwoTower(config, {names.ITEM_ID: ids, WORDS: Vocabulary(())}, seed)
+
+
+def item_rows(tower: TwoTower) -> dict[str, tf.Tensor]:
+    """Every item as the candidate tower takes it: an id, nothing else known."""
+    tokens = tower.vocabularies[names.ITEM_ID].tokens
+    return tower.item_indices(
+        {**missing_tensors(item_features(), len(tokens)), names.ITEM_ID: np.array(tokens, object)}
+    )
+
+
+def user_rows(
+    tower: TwoTower, visits: Visits, shown: np.ndarray, users: int, random: np.random.Generator
+) -> dict[str, tf.Tensor]:
+    """Every user as the query tower takes it, with HISTORY at most of the visits that are `shown` (bool `[visits]`)."""
+    tokens = tower.vocabularies[names.ITEM_ID].indices(pa.array(tower.vocabularies[names.ITEM_ID].tokens))
+    user, item = visits.user[shown], visits.item[shown]
+    order = np.lexsort((random.random(len(user)), user))
+    counts = np.bincount(user, minlength=users)
+    place = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = place < HISTORY
+    history = np.full((users, min(HISTORY, int(counts.max()))), PADDING, np.int64)
+    history[user[kept], place[kept]] = tokens[item[order][kept]]
+    return {
+        HISTORY_ITEM_IDS: tf.constant(history),
+        HISTORY_TIMESTAMPS: tf.fill(history.shape, tf.constant(MOMENT, tf.int64)),
+        HISTORY_COUNTS: tf.ones(history.shape, tf.int64),
+        names.REQUEST_TIMESTAMP: tf.fill([users], tf.constant(MOMENT, tf.int64)),
+    }
+
+
+def held_out(visits: Visits, users: int, random: np.random.Generator) -> np.ndarray:
+    """bool `[visits]`: of each user with two visits or more a share drawn from HELD_OUT, one at least, not all."""
+    counts = np.bincount(visits.user, minlength=users)
+    order = np.lexsort((random.random(len(visits.user)), visits.user))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    taken = np.clip(np.round(random.uniform(*HELD_OUT, users) * counts), 1, np.maximum(counts - 1, 0))
+    return place < taken[visits.user]
+
+
+def learn(visits: Visits, users: int, items: int, seed: int, epochs: int, judged: Visits | None) -> TwoTower:
+    """A tower taught by the visits; with `judged`, tells how well it ranks those after every fifth epoch."""
+    tower = tower_for(items, seed)
+    random = np.random.default_rng(seed)
+    item = item_rows(tower)
+    training = TowerTraining(tower, LEARNING_RATE, seed, LEARNING)
+    for epoch in range(1, epochs + 1):
+        began = time.monotonic()
+        hidden = held_out(visits, users, random)
+        wanted = visits.item[hidden].astype(np.int32)
+        pairs = Pairs(visits.user[hidden].astype(np.int32), wanted, wanted, 0)
+        training.slow_down(max(LAST_RATE, 1 - (epoch - 1) / epochs))
+        loss = training.epoch(pairs, Rows(user_rows(tower, visits, ~hidden, users, random), item), BATCH)
+        _tell(f"seed {seed}, epoch {epoch}/{epochs}: loss {loss:.4f}, {time.monotonic() - began:.0f} s")
+        if judged is not None and (epoch % 5 == 0 or epoch == epochs):
+            _tell(f"seed {seed}, epoch {epoch}/{epochs}: {judge(tower, visits, judged, users, seed)}")
+    return tower
+
+
+def judge(tower: TwoTower, known: Visits, wanted: Visits, users: int, seed: int) -> dict[str, float]:
+    """Mean Recall@20 and NDCG@20 of the users with something wanted; what is known of a user cannot be answered."""
+    random = np.random.default_rng(seed)
+    candidates = tower.candidates_from_indices(item_rows(tower)).numpy()
+    shuffled = random.permutation(len(candidates))  # top_k prefers the earlier of two equal scores
+    column = np.argsort(shuffled)
+    user = user_rows(tower, known, np.ones(len(known.user), bool), users, random)
+    lengths = np.count_nonzero(user[HISTORY_ITEM_IDS].numpy(), axis=1)
+    ranked = np.empty((users, K), np.int64)
+    for asked in np.array_split(np.argsort(lengths, kind="stable"), max(1, users // 512)):
+        part = {name: tf.gather(values, asked) for name, values in user.items()}
+        for name in (HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, HISTORY_COUNTS):
+            part[name] = part[name][:, : max(1, lengths[asked].max())]
+        scores = tower.query_from_indices(part).numpy() @ candidates[shuffled].T
+        row_of = np.full(users, -1)
+        row_of[asked] = np.arange(len(asked))
+        mine = row_of[known.user] >= 0
+        scores[row_of[known.user[mine]], column[known.item[mine]]] = -np.inf
+        ranked[asked] = shuffled[tf.math.top_k(scores, K).indices.numpy()]
+    hits, relevant = metrics.hits_of(ranked, wanted.user, wanted.item), np.bincount(wanted.user, minlength=users)
+    return {
+        f"recall@{K}": float(np.nanmean(metrics.recall(hits, relevant))),
+        f"ndcg@{K}": float(np.nanmean(metrics.ndcg(hits, relevant))),
+    }
+
+
+def measure(data: Path, date: str, seeds: list[int], epochs: int, tune: bool) -> dict[str, Any]:
+    """The figures of every seed, their mean and spread."""
+    train, valid, test = (data / f"{name}.txt" for name in ("train", "valid", "test"))
+    everything = Visits.read(train, valid, test)
+    users, items = int(everything.user.max()) + 1, int(everything.item.max()) + 1
+    known, wanted = (Visits.read(train), Visits.read(valid)) if tune else (Visits.read(train, valid), Visits.read(test))
+    tf.config.experimental.enable_op_determinism()
+    found = {}
+    load_before = os.getloadavg()[0]
+    for seed in seeds:
+        began = time.monotonic()
+        tower = learn(known, users, items, seed, epochs, wanted if tune else None)
+        seconds = time.monotonic() - began
+        found[seed] = {**judge(tower, known, wanted, users, seed), "training_seconds": round(seconds, 1)}
+        _tell(f"seed {seed}: {found[seed]}")
+    return {
+        "command": " ".join(["python -m benchmarks.gowalla", *sys.argv[1:]]),
+        "date": date,
+        "commit": subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+        ).stdout.strip(),
+        "machine": {
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "load_before": round(load_before, 2),
+        },
+        "tensorflow": tf.__version__,
+        "judged_on": "valid" if tune else "test",
+        "users": users,
+        "items": items,
+        "epochs": epochs,
+        "by_seed": found,
+        "mean": {name: float(np.mean([row[name] for row in found.values()])) for name in _FIGURES},
+        "spread": {name: float(np.std([row[name] for row in found.values()])) for name in _FIGURES},
+        "published": {name: dict(zip(_FIGURES, values, strict=True)) for name, values in PUBLISHED.items()},
+    }
+
+
+_FIGURES = (f"recall@{K}", f"ndcg@{K}")
+
+
+def main() -> None:
+    """Measures; prints the result as one JSON line, and keeps it where test was judged."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", type=Path, required=True, help="folder of train.txt, valid.txt and test.txt")
+    options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
+    options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    options.add_argument("--epochs", type=int, default=EPOCHS)
+    options.add_argument("--tune", action="store_true", help="learn from train, judge on valid, keep nothing")
+    given = options.parse_args()
+    result = measure(given.data, given.date, given.seeds, given.epochs, given.tune)
+    if not given.tune:
+        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+def _tell(line: str) -> None:
+    print(f"gowalla: {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
