@@ -23,7 +23,7 @@ from serving.tensors import from_proto, into_proto, numpy_dtype
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
-from tastemaker.moments import microseconds
+from tastemaker.moments import from_microseconds, microseconds
 
 # (user_id, at) → feature name → value; None or absent is missing
 Lookup = Callable[[str, datetime | None], Mapping[str, Any]]
@@ -62,7 +62,8 @@ class Recommendation:
 
     `degraded` is "" for an answer of the model. Else it says why there was none: the item is one of the release's most
     popular, the same for everybody, and its probability is NaN. `sources` are the names of the candidate sources that
-    proposed the item: none from a release that does not tell them.
+    proposed the item: none from a release that does not tell them. `items_fresh_until` is the moment from which the
+    release's item features are older than they should be; None where the release sets no bound or did not answer.
     """
 
     rank: int
@@ -71,6 +72,7 @@ class Recommendation:
     release: str
     degraded: str = ""
     sources: tuple[str, ...] = ()
+    items_fresh_until: datetime | None = None
 
 
 class Recommender:
@@ -162,10 +164,17 @@ class Recommender:
         # whole set was warmed up.
         told = names.OUTPUT_SOURCES in outputs
         named = from_proto(outputs[names.OUTPUT_SOURCES])[0] if told else [b""] * len(items)
+        bound = outputs.get(names.OUTPUT_ITEMS_FRESH_UNTIL)
+        fresh_until = from_microseconds(int(from_proto(bound).ravel()[0])) if bound is not None else None
         kept = [one for one in zip(items, scores, named, strict=True) if one[0]]
         return [
             Recommendation(
-                rank, item.decode(), float(score), release, sources=tuple(by.decode().split(",")) if by else ()
+                rank,
+                item.decode(),
+                float(score),
+                release,
+                sources=tuple(by.decode().split(",")) if by else (),
+                items_fresh_until=fresh_until,
             )
             for rank, (item, score, by) in enumerate(kept, start=1)
         ]

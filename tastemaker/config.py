@@ -111,6 +111,9 @@ class CandidatesConfig(_Section):
     index_recall: float = Field(
         default=0.99, gt=0, le=1, description="Share of the exact nearest items that the inverted file must find."
     )
+    item_fresh_hours: int = Field(
+        default=48, ge=1, description="How long a release's items count as fresh after their moment: refresh by then."
+    )
 
     @field_validator("history", mode="before")
     @classmethod

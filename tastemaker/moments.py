@@ -50,6 +50,15 @@ def sql_timestamp(moment: datetime) -> str:
     return f"TIMESTAMP '{moment.astimezone(UTC).strftime('%Y-%m-%d %H:%M:%S.%f')}'"
 
 
+def from_microseconds(count: int) -> datetime:
+    """The aware UTC moment so many microseconds after 1970-01-01.
+
+    >>> from_microseconds(microseconds(datetime(2011, 12, 10, tzinfo=UTC))).isoformat()
+    '2011-12-10T00:00:00+00:00'
+    """
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=count)
+
+
 def microseconds(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exactly.
 

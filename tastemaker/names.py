@@ -71,6 +71,7 @@ OUTPUT_ITEM_IDS: Final = "item_ids"
 OUTPUT_SCORES: Final = "scores"
 OUTPUT_KNOWN: Final = "known"
 OUTPUT_RELEASE: Final = "release"
+OUTPUT_ITEMS_FRESH_UNTIL: Final = "items_fresh_until"
 OUTPUT_SOURCES: Final = "sources"
 
 # where candidates come from: keys of the config section `candidates`, of the blend's weights, of `sources` in an answer

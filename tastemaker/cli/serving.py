@@ -43,6 +43,13 @@ def recommend(
     degraded = found[0].degraded if found else ""
     if degraded:
         typer.echo(f"DEGRADED: {degraded}\nThese are popular items of {found[0].release}, the same for all.", err=True)
+    fresh_until = found[0].items_fresh_until if found else None
+    if at and fresh_until is not None and parse_as_of(at) > fresh_until:
+        typer.echo(
+            f"STALE ITEMS: the item features of {found[0].release} count as fresh until {fresh_until.isoformat()}; "
+            "renew them with 'tastemaker release refresh' and what publishes it (the DAG refresh_items).",
+            err=True,
+        )
     rows = [
         [one.rank, one.item_id, named.get(one.item_id), None if one.degraded else one.probability, bool(one.degraded)]
         for one in found

@@ -162,7 +162,7 @@ def _manifest(home: Home, config: Config, as_of: datetime, release: str) -> dict
         "model": names.MODEL_NAME,
         "release": release,
         "as_of": as_of.isoformat(),
-        "item_snapshot": as_of.isoformat(),
+        **manifest.described_items(as_of, config.candidates),
         "windows": manifest.described_windows(plan_windows(config.split, as_of)),
         "feature_service": manifest.described_service(names.RECOMMEND_V1),
         "item_service": manifest.described_service(names.ITEM_V1),

@@ -42,6 +42,7 @@ from training.sources.trained import TrainedSources
 
 PAIRS_AT_ONCE = 16_384  # with 500 trees 64 MB of masks; with 60 features, in training, 4 MB
 QUERIES_AT_ONCE = 16  # always: a matrix product's last bit depends on how many rows it has
+HOUR = 3_600_000_000  # microseconds
 CELLS_AT_ONCE = 4_194_304  # users × items of one score matrix: 16 MB
 
 Tensors = Mapping[str, tf.Tensor]
@@ -79,6 +80,7 @@ class FusedRecommender(tf.Module):
         self.sources = CandidateSources(self.snapshot, self.index, sources, trained)
         self._two_tower = sources.two_tower
         self._ranked = sources.ranked
+        self._item_fresh = sources.item_fresh_hours * HOUR
         self.history_length = history_length
         self._indices = self.universe.table()
         self._item_ids = tf.constant([*self.universe.item_ids, ""], tf.string)
@@ -157,7 +159,7 @@ class FusedRecommender(tf.Module):
     @tf.function(input_signature=[SIGNATURE_INPUTS[names.SIGNATURE_RECOMMEND]], autograph=False)
     def recommend(self, inputs: Tensors) -> dict[str, tf.Tensor]:
         """`item_ids` str, `scores` f32 and `sources` str (who proposed it) `[B, min(k, available items)]`, best first,
-        and `release` str `[B]`.
+        `release` str and `items_fresh_until` int64 `[B]`, microseconds since 1970 UTC.
 
         Where exclusions leave fewer, a row ends in "" with score 0.
         """
@@ -172,7 +174,11 @@ class FusedRecommender(tf.Module):
         per_row = self._rows({name: tensor for name, tensor in inputs.items() if name != K.name})
         result = in_row_blocks(block, per_row, self._rows_at_once(count), {**_ANSWER, names.OUTPUT_SOURCES: tf.string})
         batch = tf.shape(result[names.OUTPUT_ITEM_IDS])[0]
-        return {**result, names.OUTPUT_RELEASE: tf.fill([batch], self._release)}
+        return {
+            **result,
+            names.OUTPUT_RELEASE: tf.fill([batch], self._release),
+            names.OUTPUT_ITEMS_FRESH_UNTIL: tf.fill([batch], self.snapshot.as_of + self._item_fresh),
+        }
 
     @tf.function(input_signature=[SIGNATURE_INPUTS[names.SIGNATURE_RETRIEVE]], autograph=False)
     def retrieve(self, inputs: Tensors) -> dict[str, tf.Tensor]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tastemaker import names
+from tastemaker.config import CandidatesConfig
 from tastemaker.feature_tables import service_features
 from tastemaker.settings import PROJECT_ROOT
 from tastemaker.steps import digest_values, write_atomically
@@ -25,6 +27,7 @@ OUTPUTS = {
         names.OUTPUT_SCORES,
         names.OUTPUT_SOURCES,
         names.OUTPUT_RELEASE,
+        names.OUTPUT_ITEMS_FRESH_UNTIL,
     ),
     names.SIGNATURE_RETRIEVE: (names.OUTPUT_ITEM_IDS, names.OUTPUT_SCORES),
     names.SIGNATURE_RANK: (names.OUTPUT_SCORES, names.OUTPUT_KNOWN),
@@ -41,6 +44,12 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     }
     text = json.dumps({**content, "files": files}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / FILE, text + "\n")
+
+
+def described_items(as_of: datetime, sources: CandidatesConfig) -> dict[str, str]:
+    """The moment of the items, and until when they count as fresh: the bound that every answer carries too."""
+    until = as_of + timedelta(hours=sources.item_fresh_hours)
+    return {"item_snapshot": as_of.isoformat(), names.OUTPUT_ITEMS_FRESH_UNTIL: until.isoformat()}
 
 
 def described_windows(windows: Windows) -> dict[str, dict[str, str | None]]:

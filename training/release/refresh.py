@@ -102,7 +102,7 @@ def _refresh(home: Home, published: Mapping[str, Any], as_of: datetime) -> Mappi
     graph = assembled(home, config, trained, items, as_of, release)
     content = {name: value for name, value in published.items() if name != "files"} | {
         "release": release,
-        "item_snapshot": as_of.isoformat(),
+        **manifest.described_items(as_of, config.candidates),
         "code": manifest.described_code(),
     }
     requests = newest_requests(home, config, trained)

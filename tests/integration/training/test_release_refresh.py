@@ -84,7 +84,11 @@ def test_the_manifest_and_the_answer_say_how_fresh_the_items_are(home, refreshed
     assert now["windows"] == built["windows"]
     assert now["metrics"] == built["metrics"]
     assert now["items"]["available"] == toy.ITEMS + 1
-    assert set(_recommend(home.candidate(LATER))["release"].numpy()) == {now["release"].encode()}
+    answer = _recommend(home.candidate(LATER))
+    assert set(answer["release"].numpy()) == {now["release"].encode()}
+    bound = LATER + timedelta(hours=toy.CONFIG.candidates.item_fresh_hours)
+    assert now["items_fresh_until"] == bound.isoformat()
+    assert set(answer["items_fresh_until"].numpy()) == {int(bound.timestamp()) * 1_000_000}
 
 
 def test_a_new_item_of_a_new_category_has_a_place(home, refreshed):
