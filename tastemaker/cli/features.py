@@ -42,8 +42,11 @@ def materialize(as_of: AsOf, as_json: JsonOutput = False) -> None:
 
 @features.command()
 def get(
-    service: Annotated[str, typer.Argument(help="A feature service: recommend_v1, rank_v1, profile_v1.")],
-    key: Annotated[list[str], typer.Argument(help="The user's id; for rank_v1 the user's, then the item's.")],
+    service: Annotated[str, typer.Argument(help="A feature service: recommend_v1, rank_v1, profile_v1, item_v1.")],
+    key: Annotated[
+        list[str],
+        typer.Argument(help="The user's id; for rank_v1 the user's, then the item's; for item_v1 the item's."),
+    ],
     at: At = None,
     as_json: JsonOutput = False,
 ) -> None:
