@@ -45,7 +45,7 @@ def get(
     service: Annotated[str, typer.Argument(help="A feature service: recommend_v1, rank_v1, profile_v1, item_v1.")],
     key: Annotated[
         list[str],
-        typer.Argument(help="The user's id; for rank_v1 the user's, then the item's; for item_v1 the item's."),
+        typer.Argument(help="The user's id, for item_v1 the item's; for rank_v1 both."),
     ],
     at: At = None,
     as_json: JsonOutput = False,
