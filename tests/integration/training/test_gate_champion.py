@@ -29,6 +29,7 @@ from training.ranking.rows import RankerRows
 from training.release.build import build_release
 from training.release.item_universe import ItemUniverse
 from training.retrieval.fit import retriever_folder
+from training.sources.trained import sources_folder
 from training.splits import plan_windows
 
 pytestmark = pytest.mark.integration
@@ -56,7 +57,7 @@ def fill_later(home: Home) -> None:
     rows = [row for day in range(13, -1, -1) for row in toy.items_of(LATER - timedelta(days=day))]
     pq.write_table(toy.items_table(rows), datasets / "items.parquet")
     pq.write_table(a_day_later(toy.requests()), datasets / "requests.parquet")
-    for folder in (retriever_folder, ranker_folder):
+    for folder in (retriever_folder, sources_folder, ranker_folder):
         shutil.copytree(folder(home, toy.AS_OF), folder(home, LATER))
 
 
