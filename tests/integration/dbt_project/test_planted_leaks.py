@@ -74,7 +74,8 @@ LEAKS = {
         (
             "user_history",
             HISTORY_STAMP,
-            "coalesce(make_timestamp(histories.timestamps[1]), versions.stamp) as event_timestamp",
+            "coalesce(make_timestamp(told.events[histories.held[1].turn].happened_at), versions.stamp)"
+            " as event_timestamp",
         ),
     ],
 }
