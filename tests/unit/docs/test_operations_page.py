@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from tastemaker.names import STEPS
 from tastemaker.settings import PROJECT_ROOT
 
 ROOMS = ("tastemaker", "ingest", "dbt_project", "quality", "feature_repo", "training", "serving", "orchestration")
@@ -56,3 +57,16 @@ def test_the_dags_page_tells_each_task_with_its_command_and_limit() -> None:
         for task, command, unit, number in steps:
             words = " ".join(re.findall(r'"([^"]+)"', command))
             assert f"| `{task}` | `tastemaker {words}` | {number} {units[unit]} |" in page
+
+
+def test_the_steps_by_hand_are_all_the_steps_in_their_order():
+    page = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+    block = page.partition("Everything by hand, in this order")[2].split("```")[1]
+    left = [line[:52] for line in block.splitlines()]
+    right = [line[52:] for line in block.splitlines()]
+    commands = [
+        re.findall(r"tastemaker ([a-z ]+) --as-of", part)[0].split() for part in (*left, *right) if part.strip()
+    ]
+    assert len(commands) == len(STEPS)
+    for command, step in zip(commands, STEPS, strict=True):
+        assert step in ("_".join(command), command[-1])
