@@ -22,7 +22,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -232,8 +231,17 @@ def one_scale_point(folder: Path) -> dict[str, float]:
     assert isinstance(job, AsofRetrievalJob)
     job.to_parquet(folder / "joined.parquet")
     seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "peak_memory_mib": round(peak)}
+    return {"seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), "peak_memory_mib": round(peak_memory_mib())}
+
+
+def peak_memory_mib() -> float:
+    """Most memory that this process has held since its program began, MiB.
+
+    Not `ru_maxrss`: that begins with what the parent held when it forked.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peak) / 1024
 
 
 def main() -> None:
