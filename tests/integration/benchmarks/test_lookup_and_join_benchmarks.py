@@ -1,6 +1,7 @@
 """Both benchmarks of the feature store on a few hundred rows: every side runs, every ratio has both its sides."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,13 @@ def test_the_join_beside_feasts_and_a_bare_query() -> None:
     [point] = told["scale"]["daily"]
     assert point["labels"] == 500
     assert point["peak_memory_mib"] > 0
+
+
+def test_the_memory_told_is_the_processs_own_not_its_parents() -> None:
+    held = bytearray(os.urandom(1)) * (1 << 30)
+    command = "from benchmarks.point_in_time import peak_memory_mib; print(peak_memory_mib())"
+    done = subprocess.run([sys.executable, "-c", command], check=True, capture_output=True, text=True, cwd=PROJECT_ROOT)
+    assert 50 < float(done.stdout) < len(held) / 2**20
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
