@@ -204,7 +204,8 @@ def measure(data: Path, date: str, seeds: list[int], epochs: int, tune: bool) ->
         found[seed] = {**judge(tower, known, wanted, users, seed), "training_seconds": round(seconds, 1)}
         _tell(f"seed {seed}: {found[seed]}")
     return {
-        "command": " ".join(["python -m benchmarks.gowalla", *sys.argv[1:]]),
+        # where the data lies is this machine's own business
+        "command": " ".join(["python -m benchmarks.gowalla", *sys.argv[1:]]).replace(str(data), "<folder>"),
         "date": date,
         "commit": subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
