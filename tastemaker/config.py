@@ -103,6 +103,15 @@ class CandidatesConfig(_Section):
     popular_half_life_days: float | None = Field(
         default=None, gt=0, description="Age at which an interaction counts half for 'popular'; null: 30 days, evenly."
     )
+    history_fading_days: float = Field(
+        default=30.0, gt=0, description="Age at which an item of the history says 1/e as much of what is wanted now."
+    )
+    history_fading_place: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="What an item of the history says, against the next later one; 1 is as much.",
+    )
     factors: int = Field(default=64, ge=2, description="Width of the vectors of 'matrix_factorization'.")
     seed: int = Field(default=20111210, description="Of the factors' initial values and of the blend's search.")
     exact_up_to_items: int = Field(

@@ -11,7 +11,7 @@ from toys import two_tastes as toy
 from tastemaker import names
 from tastemaker.config import CandidatesConfig
 from tastemaker.moments import microseconds
-from training.ranking.past import DAY, Past, UserRows
+from training.ranking.past import DAY, Fading, Past, UserRows
 from training.release.item_index import item_index
 from training.release.item_snapshot import ItemSnapshot
 from training.release.item_universe import ItemUniverse
@@ -50,14 +50,14 @@ def asked(items: ItemSnapshot, histories: Sequence[Sequence[int]], seed: int = 3
         requested=tf.fill([len(rows)], tf.constant(now, tf.int64)),
     )
     query = np.random.default_rng(seed).normal(size=(len(rows), 8)).astype(np.float32)
-    return Asked(Past.of(user, items), tf.constant(query))
+    return Asked(Past.of(user, items, Fading()), tf.constant(query))
 
 
 def of_row(one: Asked, row: int) -> Asked:
     """The same user alone."""
     user = one.past.user
     alone = UserRows(*(getattr(user, name)[row : row + 1] for name in user.__dataclass_fields__))
-    return Asked(Past.of(alone, one.past.items), one.query[row : row + 1])
+    return Asked(Past.of(alone, one.past.items, Fading()), one.query[row : row + 1])
 
 
 def sessions(count: int = toy.ITEMS) -> Sessions:

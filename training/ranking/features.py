@@ -51,6 +51,7 @@ NEIGHBOURS = (
     "neighbours_in_history_recent",
     "neighbour_of_history_sum",
     "neighbour_of_history_recent",
+    "neighbour_of_latest",
 )
 CONTENT = ("title_overlap", "category_share", "brand_share", "price_ratio")
 
@@ -176,7 +177,8 @@ def _repeat(past: Past, candidates: tf.Tensor) -> Sequence[tf.Tensor]:
 
 def _neighbours(past: Past, candidates: tf.Tensor) -> Sequence[tf.Tensor]:
     """Similarity of the candidate and the history, both ways: the candidate's neighbours that the user had, and the
-    neighbours of what the user had that are the candidate (lists are cut, so the two differ)."""
+    neighbours of what the user had that are the candidate (lists are cut, so the two differ); and those of the latest
+    item alone."""
     items = past.items
     batch, count = tf.unstack(tf.shape(candidates))
     width = tf.shape(items.neighbours)[1]
@@ -187,12 +189,15 @@ def _neighbours(past: Past, candidates: tf.Tensor) -> Sequence[tf.Tensor]:
     weight = past.at(past.weight, position, 0.0)
     shape = [batch, count, width]
     met = scores * tf.reshape(had, shape)
-
+    latest = past.user.history[:, 0]
+    of_latest = tf.gather(items.neighbours, latest)[:, None, :] == candidates[:, :, None]
+    latest_scores = tf.gather(items.neighbour_scores, latest)[:, None, :]
     return [
         tf.reduce_sum(met, axis=2),
         tf.reduce_max(met, axis=2),
         tf.reduce_sum(scores * tf.reshape(weight, shape), axis=2),
         *(tf.gather(dense, candidates, batch_dims=1) for dense in (past.affinity, past.recent_affinity)),
+        tf.reduce_sum(tf.where(of_latest, latest_scores, 0.0), axis=2),
     ]
 
 

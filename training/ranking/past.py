@@ -9,7 +9,19 @@ from training.ranking.row_scatter import by_row
 from training.release.item_snapshot import ItemSnapshot, rows_at
 
 DAY = 86_400_000_000  # microseconds
-DECAY_DAYS = 30.0  # an item of the history counts 1/e after as many days
+
+
+@dataclass(frozen=True)
+class Fading:
+    """How an entry of the history loses weight: 1/e after as many `days`, and `place` times for each later entry."""
+
+    days: float = 30.0
+    place: float = 1.0
+
+    def weights(self, days: tf.Tensor) -> tf.Tensor:
+        """float32 `[B, L]` for the ages of histories that begin with the latest entry."""
+        places = tf.range(tf.shape(days)[1], dtype=tf.float32)
+        return tf.exp(-tf.maximum(days, 0.0) / self.days) * tf.pow(self.place, places)[None, :]
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class Past:
         position: int32 `[B, N + 1]`, where the history first has an item, L where it doesn't.
         first: bool `[B, L]`, the entries that count: known items, each once.
         days: float32 `[B, L]`, from the last time to the request.
-        weight: float32 `[B, L]`, decays with `days`; 0 where an entry does not count.
+        weight: float32 `[B, L]`, fades; 0 where an entry does not count.
         length: int32 scalar, L.
     """
 
@@ -54,7 +66,7 @@ class Past:
     length: tf.Tensor
 
     @classmethod
-    def of(cls, user: UserRows, items: ItemSnapshot) -> "Past":
+    def of(cls, user: UserRows, items: ItemSnapshot, fading: Fading) -> "Past":
         """Of every user of the batch."""
         batch, length = tf.unstack(tf.shape(user.history))
         unknown = items.universe.unknown
@@ -64,7 +76,7 @@ class Past:
         position = tf.tensor_scatter_nd_min(start, by_row(user.history), tf.reshape(places, [-1]))
         first = tf.gather(position, user.history, batch_dims=1) == tf.range(length)[None, :]
         days = tf.cast(tf.cast(user.requested[:, None] - user.last_seen, tf.float64) / DAY, tf.float32)
-        weight = tf.where(first, tf.exp(-tf.maximum(days, 0.0) / DECAY_DAYS), 0.0)
+        weight = tf.where(first, fading.weights(days), 0.0)
         return cls(user, items, position, first, days, weight, length)
 
     def at(self, values: tf.Tensor, positions: tf.Tensor, absent: float) -> tf.Tensor:
@@ -79,7 +91,7 @@ class Past:
 
     @cached_property
     def recent_affinity(self) -> tf.Tensor:
-        """`affinity` in which what is long ago counts less. A candidate source and a feature read it: made once."""
+        """`affinity` in which the history fades. A candidate source and a feature read it: made once."""
         return self._summed_similarity(self.weight)
 
     def _summed_similarity(self, weight: tf.Tensor) -> tf.Tensor:

@@ -17,7 +17,7 @@ from tastemaker.config import CandidatesConfig
 from training.feature_tensors import query_specs, user_features, with_defaults
 from training.ranking.calibration import Calibration
 from training.ranking.features import USER_NUMBERS, Retrieval, feature_matrix, pair_columns, user_columns
-from training.ranking.past import Past, UserRows
+from training.ranking.past import Fading, Past, UserRows
 from training.release.block_top_k import block_top_k
 from training.release.candidates import Candidates, CandidateSources, named_sets, proposers
 from training.release.inputs import (
@@ -80,6 +80,7 @@ class FusedRecommender(tf.Module):
         self.sources = CandidateSources(self.snapshot, self.index, sources, trained)
         self._two_tower = sources.two_tower
         self._ranked = sources.ranked
+        self._fading = Fading(sources.history_fading_days, sources.history_fading_place)
         self._item_fresh = sources.item_fresh_hours * HOUR
         self.history_length = history_length
         self._indices = self.universe.table()
@@ -274,7 +275,7 @@ class FusedRecommender(tf.Module):
         return {"query": tf.where(tf.math.is_finite(query), query, 0.0)}
 
     def _asked(self, rows: Tensors) -> Asked:
-        return Asked(Past.of(_user_rows(rows), self.snapshot), rows[_QUERY])
+        return Asked(Past.of(_user_rows(rows), self.snapshot, self._fading), rows[_QUERY])
 
     def _candidates(self, rows: Tensors, count: tf.Tensor | int) -> tuple[Asked, Candidates, Retrieval]:
         """The users, their candidates, and what the sources say of them."""

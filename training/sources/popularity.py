@@ -1,4 +1,7 @@
-"""What everybody takes: counts of the last 90 days that halve with age, or those of the last 30 days as they are."""
+"""What everybody takes: counts of the last 90 days that halve with age, or those of the last 30 days as they are.
+
+Events of a band of ages are as good as spread evenly over it. At hourly grain the last hour and the last six are bands.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +10,7 @@ from tastemaker import names
 from training.release.item_snapshot import ITEM_NUMBERS, POPULARITY, ItemSnapshot
 from training.sources.source import Asked, Proposals
 
-BANDS = (1, 7, 30, 90)  # days, of the features item_interactions_<n>d
+BANDS = {"1h": 1 / 24, "6h": 6 / 24, "1d": 1, "7d": 7, "30d": 30, "90d": 90}  # days, of item_interactions_<span>
 
 
 class Popularity(tf.Module):
@@ -52,15 +55,17 @@ class Popularity(tf.Module):
 
     def _counted(self) -> np.ndarray:
         """float64 `[N + 1]`."""
-        numbers = np.nan_to_num(self._items.numbers.numpy().astype(np.float64))
+        numbers = self._items.numbers.numpy().astype(np.float64)
         if self._half_life_days is None:
-            return np.asarray(numbers[:, ITEM_NUMBERS.index(POPULARITY)])
+            return np.nan_to_num(numbers[:, ITEM_NUMBERS.index(POPULARITY)])
         rate = np.log(2) / self._half_life_days
-        total, before, since = np.zeros(len(numbers)), np.zeros(len(numbers)), 0
-        for days in BANDS:
-            until = numbers[:, ITEM_NUMBERS.index(f"item_interactions_{days}d")]
-            # events of a band are as good as spread evenly over it: the mean of 0.5^(age / half-life) between its ends
-            mean = (np.exp(-rate * since) - np.exp(-rate * days)) / (rate * (days - since))
+        total, before, since = np.zeros(len(numbers)), np.zeros(len(numbers)), 0.0
+        for span, days in BANDS.items():
+            until = numbers[:, ITEM_NUMBERS.index(f"item_interactions_{span}")]
+            if not np.isfinite(until).any():  # what only a grain of hours can tell
+                continue
+            until = np.nan_to_num(until)
+            mean = (np.exp(-rate * since) - np.exp(-rate * days)) / (rate * (days - since))  # of 0.5^(age / half-life)
             total += (until - before) * mean
             before, since = until, days
         return total

@@ -15,13 +15,15 @@ from tastemaker.moments import microseconds
 from training.feature_tensors import query_tensors
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES, PAIR_ONLY
-from training.ranking.past import DAY, DECAY_DAYS
+from training.ranking.past import DAY
 from training.release.fused_graph import FusedRecommender
 from training.release.inputs import input_defaults
 
 EVERY_SOURCE = toy.CONFIG.candidates
 ADDED = ("co_visitation", "user_knn", "matrix_factorization", "content")
-SOURCES = EVERY_SOURCE.model_copy(update=dict.fromkeys(ADDED, 0))
+FADING_DAYS, FADING_PLACE = 20.0, 0.9
+FADING = {"history_fading_days": FADING_DAYS, "history_fading_place": FADING_PLACE}
+SOURCES = EVERY_SOURCE.model_copy(update={**dict.fromkeys(ADDED, 0), **FADING})
 LENGTH, NEIGHBOURS = toy.CONFIG.features.history_length, toy.CONFIG.features.neighbours
 
 
@@ -113,7 +115,7 @@ def test_pair_features_are_what_plain_python_computes(graph, requests, user):
     for b in range(0, 40, 3):
         history = rows[b]["history_item_ids"]
         days = [(moments[b] - seen) / DAY for seen in rows[b]["history_timestamps"]]
-        decay = [np.exp(-d / DECAY_DAYS) for d in days]
+        decay = [np.exp(-d / FADING_DAYS) * FADING_PLACE**place for place, d in enumerate(days)]
         counts = rows[b]["history_counts"]
         recent = {w for name in history for w in items[name]["item_title"].lower().split()}
         for c in np.flatnonzero(found["valid"].numpy()[b]):
@@ -140,6 +142,7 @@ def test_pair_features_are_what_plain_python_computes(graph, requests, user):
                 "neighbours_in_history_recent": sum(near.get(h, 0.0) * w for h, w in zip(history, decay, strict=True)),
                 "neighbour_of_history_sum": sum(back),
                 "neighbour_of_history_recent": sum(s * w for s, w in zip(back, decay, strict=True)),
+                "neighbour_of_latest": back[0] if back else 0.0,
                 "title_overlap": sum(w in recent for w in words) / len(words),
                 "category_share": np.nan if not item["item_category"] else len(same) / max(1, len(history)),
                 "price_ratio": np.nan if usual is None or price is None else price / usual,

@@ -8,6 +8,7 @@ from toys import two_tastes
 
 from serving.allowed_ops import require_allowed_ops
 from tastemaker import names
+from training.ranking.past import Fading
 from training.sources.source import Asked, Past
 
 HISTORIES = [[2, 4, 6], [1, 3, 5, 7, 9], [], [0], [2, 2, 4], list(range(8))]
@@ -133,4 +134,4 @@ def _parts(asked):
 
 def _from(parts, items):
     *user, query = parts
-    return Asked(Past.of(toy.UserRows(*user), items), query)
+    return Asked(Past.of(toy.UserRows(*user), items, Fading()), query)

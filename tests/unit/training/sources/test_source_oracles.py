@@ -11,7 +11,7 @@ from toys import asked_sources as toy
 from toys import two_tastes
 
 from tastemaker.moments import microseconds
-from training.ranking.past import DECAY_DAYS
+from training.ranking.past import Fading
 from training.sources import matrix_factorization as mf
 from training.sources import user_knn
 from training.sources.co_visitation import CoVisitation
@@ -28,7 +28,7 @@ def items():
 
 
 def _weights(history=HISTORY):
-    return {item: math.exp(-(1 + place) / DECAY_DAYS) for place, item in enumerate(history)}
+    return {item: math.exp(-(1 + place) / Fading().days) for place, item in enumerate(history)}
 
 
 def _as_lists(found, row=0):
@@ -57,7 +57,7 @@ def test_co_visitation_sums_decayed_similarities(items):
 def test_history_is_latest_first_each_once(items):
     found, scores = _as_lists(OwnHistory().propose(toy.asked(items, [[4, 2, 4, 7]]), 8))
     assert found[:4] == [4, 2, 7, items.universe.unknown]
-    np.testing.assert_allclose(scores[:3], [math.exp(-d / DECAY_DAYS) for d in (1, 2, 4)], rtol=1e-5)
+    np.testing.assert_allclose(scores[:3], [math.exp(-d / Fading().days) for d in (1, 2, 4)], rtol=1e-5)
 
 
 def test_content_is_the_cosine_with_the_decayed_history(items):
@@ -96,6 +96,7 @@ def test_popularity_with_decay_prefers_what_is_taken_now():
     rows = two_tastes.items_of(two_tastes.AS_OF)
     for row in rows:
         row |= dict.fromkeys((f"item_interactions_{days}d" for days in (1, 7, 30, 90)), 0)
+        row |= {"item_interactions_1h": None, "item_interactions_6h": None}
     rows[3] |= {"item_interactions_30d": 100, "item_interactions_90d": 100}  # the day before last week
     rows[5] |= dict.fromkeys((f"item_interactions_{days}d" for days in (1, 7, 30, 90)), 20)  # yesterday
     loaded = toy.snapshot()
@@ -109,6 +110,25 @@ def test_popularity_with_decay_prefers_what_is_taken_now():
         if half_life == 3.0:  # 20 events, spread over a day
             rate = math.log(2) / 3
             assert scores[0] == pytest.approx(20 * (1 - math.exp(-rate)) / rate)
+
+
+def test_popularity_at_hourly_grain_knows_the_last_hours():
+    rows = two_tastes.items_of(two_tastes.AS_OF)
+    spans = ("1h", "6h", "1d", "7d", "30d", "90d")
+    for row in rows:
+        row |= dict.fromkeys((f"item_interactions_{span}" for span in spans), 0)
+    rows[3] |= dict.fromkeys((f"item_interactions_{span}" for span in spans[2:]), 20)  # of yesterday, not of tonight
+    rows[5] |= dict.fromkeys((f"item_interactions_{span}" for span in spans), 19)  # all in the last hour
+    loaded = toy.snapshot()
+    loaded.load(two_tastes.items_table(rows), two_tastes.AS_OF, two_tastes.tower(two_tastes.all_days()))
+    for half_life, first in ((0.1, 5), (300.0, 3)):
+        source = Popularity(loaded, 5, half_life)
+        source.refresh()
+        found, scores = _as_lists(source.propose(toy.asked(loaded, [[]]), 2))
+        assert found[0] == first
+        if half_life == 0.1:
+            rate = math.log(2) / half_life
+            assert scores[0] == pytest.approx(19 * (1 - math.exp(-rate / 24)) / (rate / 24), rel=1e-5)
 
 
 def test_a_users_factors_are_those_that_implicit_solves(items):
