@@ -9,6 +9,7 @@ import ctypes
 import importlib.util
 import math
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int, c_int64, c_size_t, c_void_p
@@ -27,6 +28,8 @@ from serving.tensors import dtype_number, numpy_dtype
 # with their number and, in its low two bits, 0; others are elsewhere.
 _STRING_BYTES = 24
 _SHORT = 22
+_TSTRING = struct.Struct(f"B{_STRING_BYTES - 1}s").pack
+_EMPTY = bytes(_STRING_BYTES)
 
 
 class Output(Structure):
@@ -132,9 +135,9 @@ def new_tensor(array: NDArray[Any]) -> Any:
     dims = (c_int64 * array.ndim)(*array.shape)
     if number == types_pb2.DT_STRING:
         return _new_strings(array, dims)
-    values = np.ascontiguousarray(array)
-    tensor = quick().TF_AllocateTensor(number, dims, array.ndim, values.nbytes)
-    ctypes.memmove(quick().TF_TensorData(tensor), values.ctypes.data, values.nbytes)
+    values = array.tobytes()  # in C's order; a pointer to an array's own takes longer to get than most are to copy
+    tensor = quick().TF_AllocateTensor(number, dims, array.ndim, len(values))
+    ctypes.memmove(quick().TF_TensorData(tensor), values, len(values))
     return tensor
 
 
@@ -153,34 +156,29 @@ def array_of(tensor: Any) -> NDArray[Any]:
     return array
 
 
-# The strings that fed tensors own, by address, until TensorFlow has no more use for them: it may keep a tensor after
-# the call, in a variable.
-_held: dict[int, Any] = {}
+# The strings that fed tensors own, and which of them are long, by address, until TensorFlow has no more use for them: it
+# may keep a tensor after the call, in a variable.
+_held: dict[int, tuple[Any, list[int]]] = {}
 
 
 @_DEALLOCATOR
 def _free_strings(data: int, length: int, _: int) -> None:
-    for at in range(data, data + length, _STRING_BYTES):
-        quick().TF_StringDealloc(at)
+    for position in _held[data][1]:  # what is short has nothing elsewhere
+        quick().TF_StringDealloc(data + position * _STRING_BYTES)
     del _held[data]
 
 
 def _new_strings(array: NDArray[Any], dims: Any) -> Any:
     texts = [text.encode() if isinstance(text, str) else bytes(text) for text in array.ravel().tolist()]
-    raw = np.zeros((max(1, len(texts)), _STRING_BYTES), np.uint8)
-    address = raw.ctypes.data
-    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    short = sizes <= _SHORT
-    raw[: len(texts), 0] = np.where(short, sizes << 2, 0)
-    if texts:
-        raw[: len(texts), 1 : 1 + _SHORT] = (
-            np.array([text if len(text) <= _SHORT else b"" for text in texts], f"S{_SHORT}")
-            .view(np.uint8)
-            .reshape(-1, _SHORT)
-        )
-    for position in np.flatnonzero(~short):
-        quick().TF_StringCopy(address + int(position) * _STRING_BYTES, texts[position], int(sizes[position]))
-    _held[address] = raw
+    long = [position for position, text in enumerate(texts) if len(text) > _SHORT]
+    raw = ctypes.create_string_buffer(
+        b"".join([_TSTRING(len(text) << 2, text) if len(text) <= _SHORT else _EMPTY for text in texts]),
+        max(1, len(texts)) * _STRING_BYTES,
+    )
+    address = ctypes.addressof(raw)
+    for position in long:
+        quick().TF_StringCopy(address + position * _STRING_BYTES, texts[position], len(texts[position]))
+    _held[address] = raw, long
     return quick().TF_NewTensor(
         types_pb2.DT_STRING, dims, array.ndim, address, len(texts) * _STRING_BYTES, _free_strings, None
     )
