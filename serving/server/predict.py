@@ -108,7 +108,7 @@ class _Input:
 
 @dataclass(frozen=True)
 class _Signature:
-    """A SignatureDef in Python's own types: inputs by alias, sorted, and outputs' aliases, sorted, to tensors' names."""
+    """A SignatureDef in Python's own types: its inputs, and its outputs' tensors by alias, both sorted by alias."""
 
     definition: Any
     inputs: tuple[_Input, ...]
@@ -128,8 +128,7 @@ def _read(definition: Any) -> _Signature:
     for alias, info in sorted(definition.inputs.items()):
         shape = info.tensor_shape
         sizes = None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
-        default = definition.defaults[alias] if alias in definition.defaults else None
-        inputs.append(_Input(alias, info.name, info.dtype, sizes, default))
+        inputs.append(_Input(alias, info.name, info.dtype, sizes, definition.defaults.get(alias)))
     outputs = {alias: definition.outputs[alias].name for alias in sorted(definition.outputs)}
     if len(_known) >= _MAX_READ:
         _known.clear()

@@ -156,8 +156,8 @@ def array_of(tensor: Any) -> NDArray[Any]:
     return array
 
 
-# The strings that fed tensors own, and which of them are long, by address, until TensorFlow has no more use for them: it
-# may keep a tensor after the call, in a variable.
+# The strings that fed tensors own, and which of them are long, by address, until TensorFlow has no more use for them:
+# it may keep a tensor after the call, in a variable.
 _held: dict[int, tuple[Any, list[int]]] = {}
 
 
