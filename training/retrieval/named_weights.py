@@ -21,9 +21,9 @@ class NamedWeights(tf.Module):
         named = name.replace("/", "_")
         self._variables[name] = tf.Variable(value.astype(np.float32), trainable=trainable, name=named)
 
-    def add_table(self, name: str, rows: int, width: int) -> None:
+    def add_table(self, name: str, rows: int, width: int, trainable: bool = True) -> None:
         """Vectors `[rows, width]` of a length of about 1."""
-        self.add(name, self._random.normal(0, 1 / np.sqrt(width), (rows, width)))
+        self.add(name, self._random.normal(0, 1 / np.sqrt(width), (rows, width)), trainable)
 
     def add_layer(self, name: str, width: int, units: int) -> None:
         """A dense layer: `<name>/kernel` `[width, units]` and `<name>/bias` of 0."""

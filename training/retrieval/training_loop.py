@@ -43,6 +43,7 @@ class TowerTraining:
         for batch in prepared_ahead(batches_of(pairs, rows, self._learning, batch_size, self._random)):
             losses.append(self._step(**vars(batch)))
             sizes.append(len(batch.pairs))
+        self._tower.settle()
         return float(np.average([float(loss) for loss in losses], weights=sizes))
 
     def slow_down(self, share: float) -> None:
@@ -64,15 +65,17 @@ class TowerTraining:
         user = hidden_users(user, self._unknown_user, hide_user)
         item = {**item, names.ITEM_ID: tf.where(hide_item, tf.constant(UNKNOWN, tf.int64), item[names.ITEM_ID])}
         with tf.GradientTape() as tape:
+            vectors = self._tower.learnt_item_vectors()
             loss = self._loss(
-                self._tower.query_from_indices(user),
-                self._tower.candidates_from_indices(item),
+                self._tower.query_from_indices(user, vectors),
+                self._tower.candidates_from_indices(item, vectors),
                 log_probability,
                 pairs,
                 weight,
                 ignored,
             )
-        self._optimizer.apply(tape.gradient(loss, self._variables))
+        unconnected = tf.UnconnectedGradients.ZERO  # attributes, where a tower has no hidden layer
+        self._optimizer.apply(tape.gradient(loss, self._variables, unconnected_gradients=unconnected))
         return loss
 
     def _signature(self) -> list[object]:

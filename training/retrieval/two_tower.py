@@ -22,6 +22,7 @@ from tastemaker.feature_tables import Feature, feature_tables
 from tastemaker.steps import write_atomically
 from training.feature_tensors import NUMERIC_TYPES, item_features, item_tensors, user_features, with_defaults
 from training.retrieval.encoders import EncoderName, History, history_encoder
+from training.retrieval.item_graph import ItemGraph, Smoothing
 from training.retrieval.named_weights import NamedWeights
 from training.vocabulary import PADDING, UNKNOWN, Vocabulary, load_vocabularies, save_vocabularies, split_titles
 
@@ -31,6 +32,8 @@ HISTORY_COUNTS = "history_counts"
 ITEM_PROFILE = "item_profile"
 ITEM_TITLE = "item_title"
 WORDS = "item_title_words"
+ITEMS = f"embedding/{names.ITEM_ID}"  # the weight that towers read
+LEARNT_ITEMS = "graph/item_id"  # the weight that is learnt where ITEMS is smoothed from it
 
 TITLE_WORDS = 24  # words of a title that count; the longest of Online Retail has 9
 DAY = 86_400_000_000  # microseconds
@@ -47,7 +50,7 @@ class TowerConfig:
     """
 
     dimension: int
-    hidden: int
+    hidden: int  # units through which all but the history and the id move a vector; 0: nothing else is known
     interests: int  # vectors that the encoder makes of a history, e.g. a recent and a lasting taste
     user_texts: tuple[str, ...]
     user_numerics: tuple[str, ...]
@@ -55,10 +58,17 @@ class TowerConfig:
     item_numerics: tuple[str, ...]
     as_of: int
     encoder: EncoderName = "mean"  # a tower saved before there was a choice has this one
+    graph_steps: int = 0  # over which the items' vectors are smoothed; 0: none is
 
     @classmethod
     def declared(
-        cls, dimension: int, as_of: int, hidden: int = 128, interests: int = 2, encoder: EncoderName = "mean"
+        cls,
+        dimension: int,
+        as_of: int,
+        hidden: int = 128,
+        interests: int = 2,
+        encoder: EncoderName = "mean",
+        graph_steps: int = 0,
     ) -> "TowerConfig":
         """Every scalar feature of `recommend_v1` and of `item_profile`.
 
@@ -76,6 +86,7 @@ class TowerConfig:
             item_numerics=_named(profile, NUMERIC_TYPES),
             as_of=as_of,
             encoder=encoder,
+            graph_steps=graph_steps,
         )
 
 
@@ -97,19 +108,29 @@ class TwoTower(tf.Module):
         self._own = weights
         c, d = config, config.dimension
         for name in (names.ITEM_ID, WORDS, *c.user_texts, *c.item_texts):
-            weights.add_table(f"embedding/{name}", vocabularies[name].size, d)
+            smoothed = name == names.ITEM_ID and c.graph_steps > 0
+            weights.add_table(f"embedding/{name}", vocabularies[name].size, d, trainable=not smoothed)
+        if c.graph_steps:
+            weights.add(LEARNT_ITEMS, weights[ITEMS].numpy())
         for side, numerics in (("query", c.user_numerics), ("candidate", c.item_numerics)):
             weights.add(f"{side}/mean", np.zeros(len(numerics)), trainable=False)
             weights.add(f"{side}/scale", np.ones(len(numerics)), trainable=False)
         weights.add("query/interest", np.ones((c.interests, d)) / c.interests)
         width = d * (c.interests + len(c.user_texts)) + 2 * len(c.user_numerics) + 1
-        weights.add_layer("query/hidden", width, c.hidden)
-        weights.add_layer("query/out", c.hidden, d)
+        self._add_tower("query", width)
         width = d * (2 + len(c.item_texts)) + 2 * len(c.item_numerics)
-        weights.add_layer("candidate/hidden", width, c.hidden)
-        weights.add_layer("candidate/out", c.hidden, d)
+        self._add_tower("candidate", width)
         self._encoder = history_encoder(c.encoder, d, c.interests, seed)
         self._weights = {**weights.by_name, **self._encoder.weights}
+        self._smoothing: Smoothing | None = None
+
+    def _add_tower(self, side: str, width: int) -> None:
+        hidden = self.config.hidden
+        if hidden:
+            self._own.add_layer(f"{side}/hidden", width, hidden)
+            self._own.add_layer(f"{side}/out", hidden, self.config.dimension)
+        else:
+            self._own.add(f"{side}/out/bias", np.zeros(self.config.dimension))
 
     # -- the public towers -------------------------------------------------------------------------------------------
 
@@ -143,31 +164,42 @@ class TwoTower(tf.Module):
 
     # -- the towers on integers --------------------------------------------------------------------------------------
 
-    def query_from_indices(self, user: Tensors) -> tf.Tensor:
-        """Unit vectors `[batch, dimension]` from the tensors of `user_indices`."""
+    def query_from_indices(self, user: Tensors, item_vectors: tf.Tensor | None = None) -> tf.Tensor:
+        """Unit vectors `[batch, dimension]` from the tensors of `user_indices`.
+
+        `item_vectors` `[rows, dimension]` are read in place of the table of items, while they are learnt.
+        """
         c = self.config
-        interests, any_history = self._interests(user)
+        interests, any_history = self._interests(user, self._items(item_vectors))
         texts = [self._lookup(name, user[name]) for name in c.user_texts]
         numbers = self._numbers("query", c.user_numerics, with_defaults(user, self._user_numeric_features()))
         flat = tf.reshape(interests, [-1, c.interests * c.dimension])
-        hidden = self._own.layer("query/hidden", tf.concat([flat, *texts, numbers, any_history], axis=1))
         lasting = tf.reduce_sum(interests * self._weights["query/interest"], axis=1)
-        return tf.math.l2_normalize(lasting + self._own.layer("query/out", tf.nn.relu(hidden)), axis=1)
+        return self._moved("query", lasting, [flat, *texts, numbers, any_history])
 
-    def candidates_from_indices(self, item: Tensors) -> tf.Tensor:
-        """Unit vectors `[n, dimension]` from the tensors of `item_indices`."""
+    def candidates_from_indices(self, item: Tensors, item_vectors: tf.Tensor | None = None) -> tf.Tensor:
+        """Unit vectors `[n, dimension]` from the tensors of `item_indices`; `item_vectors` as for a query."""
         c = self.config
-        own = self._lookup(names.ITEM_ID, item[names.ITEM_ID])
+        own = tf.gather(self._items(item_vectors), item[names.ITEM_ID])
         words = item[WORDS]
         present = tf.cast(tf.not_equal(words, PADDING), tf.float32)[:, :, None]
         bag = tf.reduce_sum(self._lookup(WORDS, words) * present, axis=1)
         bag /= tf.sqrt(tf.maximum(tf.reduce_sum(present, axis=1), 1.0))
         texts = [self._lookup(name, item[name]) for name in c.item_texts]
         numbers = self._numbers("candidate", c.item_numerics, with_defaults(item, self._item_numeric_features()))
-        hidden = self._own.layer("candidate/hidden", tf.concat([own, bag, *texts, numbers], axis=1))
-        return tf.math.l2_normalize(own + self._own.layer("candidate/out", tf.nn.relu(hidden)), axis=1)
+        return self._moved("candidate", own, [own, bag, *texts, numbers])
 
-    def _interests(self, user: Tensors) -> tuple[tf.Tensor, tf.Tensor]:
+    def _moved(self, side: str, base: tf.Tensor, inputs: list[tf.Tensor]) -> tf.Tensor:
+        """The base `[n, dimension]`, moved by what the side's layers make of all inputs, at length 1."""
+        if not self.config.hidden:
+            return tf.math.l2_normalize(base + self._weights[f"{side}/out/bias"], axis=1)
+        hidden = self._own.layer(f"{side}/hidden", tf.concat(inputs, axis=1))
+        return tf.math.l2_normalize(base + self._own.layer(f"{side}/out", tf.nn.relu(hidden)), axis=1)
+
+    def _items(self, item_vectors: tf.Tensor | None) -> tf.Tensor | tf.Variable:
+        return self._weights[ITEMS] if item_vectors is None else item_vectors
+
+    def _interests(self, user: Tensors, item_vectors: tf.Tensor | tf.Variable) -> tuple[tf.Tensor, tf.Tensor]:
         """The encoder's vectors `[batch, interests, dimension]`, and whether there is any history `[batch, 1]`."""
         ids = user[HISTORY_ITEM_IDS]
         asked = user[names.REQUEST_TIMESTAMP]
@@ -175,7 +207,7 @@ class TwoTower(tf.Module):
         age = tf.maximum(asked[:, None] - user[HISTORY_TIMESTAMPS], 0)
         present = tf.not_equal(ids, PADDING)
         history = History(
-            items=self._lookup(names.ITEM_ID, ids),
+            items=tf.gather(item_vectors, ids),
             present=present,
             age_days=tf.cast(age, tf.float32) / DAY,
             counts=tf.cast(tf.maximum(user[HISTORY_COUNTS], 0), tf.float32),
@@ -198,6 +230,36 @@ class TwoTower(tf.Module):
 
     def _item_numeric_features(self) -> list[Feature]:
         return [feature for feature in item_features() if feature.name in self.config.item_numerics]
+
+    # -- the item graph ----------------------------------------------------------------------------------------------
+
+    def connect(self, graph: ItemGraph) -> None:
+        """From now on ITEMS is what `graph` makes of LEARNT_ITEMS; it is no part of what is saved."""
+        self._smoothing = Smoothing(graph, self.config.graph_steps)
+        self.settle()
+
+    def learnt_item_vectors(self) -> tf.Tensor | None:
+        """The item vectors `[rows, dimension]` as the graph makes them now, None in a tower without one."""
+        if not self.config.graph_steps:
+            return None
+        if self._smoothing is None:
+            raise TastemakerError(
+                "A retriever with 'retriever.graph_steps' learns over an item graph; connect one first."
+            )
+        return self._smoothing(self._weights[LEARNT_ITEMS])
+
+    def settle(self) -> None:
+        """Writes what has been learnt over the graph into ITEMS, which towers read."""
+        vectors = self.learnt_item_vectors()
+        if vectors is not None:
+            self._weights[ITEMS].assign(vectors)
+
+    def settled(self) -> "TwoTower":
+        """A tower with the same answers to the bit that knows of no graph, and can learn over none."""
+        tower = TwoTower(replace(self.config, graph_steps=0), self.vocabularies, seed=0)
+        for name, weight in tower.weights.items():
+            weight.assign(self._weights[name])
+        return tower
 
     # -- weights -----------------------------------------------------------------------------------------------------
 
@@ -245,10 +307,11 @@ class TwoTower(tf.Module):
         tower = TwoTower(replace(self.config, as_of=as_of), vocabularies, seed)
         for name, weight in self._weights.items():
             old = weight.numpy()
-            if name.startswith("embedding/"):
-                known = self.vocabularies[name.removeprefix("embedding/")].tokens
+            table = names.ITEM_ID if name == LEARNT_ITEMS else name.removeprefix("embedding/")
+            if table in vocabularies:
+                known = self.vocabularies[table].tokens
                 place = {token: index + 2 for index, token in enumerate(known)}
-                fresh = vocabularies[name.removeprefix("embedding/")].tokens
+                fresh = vocabularies[table].tokens
                 old = old[[PADDING, UNKNOWN, *(place.get(token, UNKNOWN) for token in fresh)]]
             tower._weights[name].assign(old)
         return tower
