@@ -4,7 +4,7 @@ Everything here is TensorFlow on integers, row by row of the batch: no row's fea
 many rows or candidates there are. Trees are indifferent to monotone transforms, so nothing is scaled; NaN is "missing".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -13,7 +13,7 @@ from tastemaker import names
 from training.feature_tensors import NUMERIC_TYPES, user_features
 from training.ranking.past import DAY, Past, UserRows
 from training.ranking.row_scatter import by_row, marked
-from training.release.item_snapshot import ITEM_NUMBERS, ItemSnapshot
+from training.release.item_snapshot import ITEM_NUMBERS, TITLE_WORDS, ItemSnapshot, rows_at
 from training.sources.popularity import Popularity
 
 RECENT = 20  # items of the history whose titles say what is wanted now
@@ -122,24 +122,17 @@ def user_columns(user: UserRows, items: ItemSnapshot) -> tf.Tensor:
 
 def item_columns(items: ItemSnapshot, at: tf.Tensor, popularity: Popularity) -> tf.Tensor:
     """The features of the items alone at int32 indices `[…]`, float32 `[…, len(ITEM_ONLY)]`."""
-    listed = tf.cast(tf.gather(popularity.rank, at) < popularity.listed, tf.float32)
-    own = tf.stack([listed, tf.gather(items.popularity_rank, at)], axis=-1)
-    return tf.concat([tf.gather(items.numbers, at), own], axis=-1)
+    listed = tf.cast(rows_at(popularity.rank, at) < popularity.listed, tf.float32)
+    own = tf.stack([listed, rows_at(items.popularity_rank, at)], axis=-1)
+    return tf.concat([rows_at(items.numbers, at), own], axis=-1)
 
 
 def pair_columns(past: Past, candidates: tf.Tensor, retrieval: Retrieval) -> tf.Tensor:
     """The features that need both, float32 `[B, C, len(PAIR_ONLY)]`."""
     proposed = _from_sources(retrieval)
-    columns = [
-        proposed["two_tower_score"],
-        proposed["two_tower_rank"],
-        proposed["from_two_tower"],
-        *(proposed[name] for name in PROPOSED),
-        *_repeat(past, candidates),
-        *_neighbours(past, candidates),
-        *_content(past, candidates),
-    ]
-    return tf.stack(columns, axis=2)
+    columns = [proposed[name] for name in ("two_tower_score", "two_tower_rank", "from_two_tower", *PROPOSED)]
+    groups = [_repeat(past, candidates), _neighbours(past, candidates), _content(past, candidates)]
+    return tf.concat([tf.stack(columns, axis=2), *groups], axis=2)
 
 
 def _from_sources(retrieval: Retrieval) -> dict[str, tf.Tensor]:
@@ -155,82 +148,81 @@ def _from_sources(retrieval: Retrieval) -> dict[str, tf.Tensor]:
     return columns
 
 
-def _repeat(past: Past, candidates: tf.Tensor) -> Sequence[tf.Tensor]:
+def _repeat(past: Past, candidates: tf.Tensor) -> tf.Tensor:
     """Of this very item: had before, how often, how long ago; and reorders overdue, the days since the last time over
-    the user's mean days between two of its events."""
+    the user's mean days between two of its events.
+
+    Made for each entry of the history, and taken from there: float32 `[B, C, len(REPEAT)]`.
+    """
     nan, user = float("nan"), past.user
-    position = tf.gather(past.position, candidates, batch_dims=1)
-    had = position < past.length
-    count = past.at(user.counts, position, 0.0)
     total = tf.reduce_sum(tf.where(past.first, user.counts, 0.0), axis=1, keepdims=True)
-    days = past.at(past.days, position, nan)
     tenure = user.numbers[:, USER_NUMBERS.index("user_tenure_days"), None]
-    return [
-        tf.cast(had, tf.float32),
-        tf.where(had, tf.cast(position, tf.float32), nan),
-        count,
-        tf.math.divide_no_nan(count, total),
-        days,
-        tf.where(had, days * count / tf.maximum(tenure, 1.0), nan),
+    of_entries = [
+        tf.ones_like(past.days),
+        tf.zeros_like(past.days) + tf.range(past.length, dtype=tf.float32),
+        user.counts,
+        tf.math.divide_no_nan(user.counts, total),
+        past.days,
+        past.days * user.counts / tf.maximum(tenure, 1.0),
     ]
+    absent = tf.broadcast_to(tf.constant([0.0, nan, 0.0, 0.0, nan, nan]), [tf.shape(candidates)[0], 1, len(REPEAT)])
+    entries = tf.concat([tf.stack(of_entries, axis=2), absent], axis=1)
+    return tf.gather(entries, tf.gather(past.position, candidates, batch_dims=1), batch_dims=1)
 
 
-def _neighbours(past: Past, candidates: tf.Tensor) -> Sequence[tf.Tensor]:
+def _neighbours(past: Past, candidates: tf.Tensor) -> tf.Tensor:
     """Similarity of the candidate and the history, both ways: the candidate's neighbours that the user had, and the
     neighbours of what the user had that are the candidate (lists are cut, so the two differ); and those of the latest
-    item alone."""
+    item alone. float32 `[B, C, len(NEIGHBOURS)]`."""
     items = past.items
     batch, count = tf.unstack(tf.shape(candidates))
-    width = tf.shape(items.neighbours)[1]
-    theirs = tf.reshape(tf.gather(items.neighbours, candidates), [batch, count * width])
-    scores = tf.gather(items.neighbour_scores, candidates)
+    width = items.neighbours.shape[1]
+    theirs = tf.reshape(rows_at(items.neighbours, candidates), [batch, count * width])
+    scores = rows_at(items.neighbour_scores, candidates)
     position = tf.gather(past.position, theirs, batch_dims=1)
     had = tf.cast(position < past.length, tf.float32)
     weight = past.at(past.weight, position, 0.0)
     shape = [batch, count, width]
     met = scores * tf.reshape(had, shape)
-    latest = past.user.history[:, 0]
-    of_latest = tf.gather(items.neighbours, latest)[:, None, :] == candidates[:, :, None]
-    latest_scores = tf.gather(items.neighbour_scores, latest)[:, None, :]
-    return [
+    of_candidates = [
         tf.reduce_sum(met, axis=2),
         tf.reduce_max(met, axis=2),
         tf.reduce_sum(scores * tf.reshape(weight, shape), axis=2),
-        *(tf.gather(dense, candidates, batch_dims=1) for dense in (past.affinity, past.recent_affinity)),
-        tf.reduce_sum(tf.where(of_latest, latest_scores, 0.0), axis=2),
     ]
+    latest = tf.zeros_like(past.weight) + tf.one_hot(0, past.length)
+    weights = tf.stack([tf.cast(past.first, tf.float32), past.weight, latest], axis=2)
+    return tf.concat([tf.stack(of_candidates, axis=2), past.similarity(candidates, weights)], axis=2)
 
 
-def _content(past: Past, candidates: tf.Tensor) -> Sequence[tf.Tensor]:
+def _content(past: Past, candidates: tf.Tensor) -> tf.Tensor:
     """Title words shared with the recent history (a share of the candidate's words), the share of the history in the
-    same category and brand, and the price over the user's usual price."""
+    same category and brand, and the price over the user's usual price. float32 `[B, C, len(CONTENT)]`."""
     items, user = past.items, past.user
-    recent_words = tf.gather(items.words, user.history[:, :RECENT])
-    batch = tf.shape(candidates)[0]
+    recent_words = rows_at(items.words, user.history[:, :RECENT])
+    batch, count = tf.unstack(tf.shape(candidates))
     seen_words = marked(tf.reshape(recent_words, [batch, -1]), items.word_codes)
-    words = tf.gather(items.words, candidates)
-    shape = tf.shape(words)
-    shared = tf.gather(seen_words, tf.reshape(words, [shape[0], -1]), batch_dims=1)
+    words = rows_at(items.words, candidates)
+    shared = tf.gather(seen_words, tf.reshape(words, [batch, count * TITLE_WORDS]), batch_dims=1)
     present = tf.cast(words > 0, tf.float32)
-    overlap = tf.reduce_sum(tf.reshape(shared, shape) * present, axis=2)
+    overlap = tf.reduce_sum(tf.reshape(shared, [batch, count, TITLE_WORDS]) * present, axis=2)
     overlap = tf.math.divide_no_nan(overlap, tf.reduce_sum(present, axis=2))
     shares = [
         _share(codes, size, past, candidates)
         for codes, size in ((items.category, items.category_codes), (items.brand, items.brand_codes))
     ]
     usual = user.numbers[:, USER_NUMBERS.index("user_mean_item_price_90d"), None]
-    price = tf.gather(items.numbers, candidates)[:, :, ITEM_NUMBERS.index("item_price")]
+    price = rows_at(items.numbers, candidates)[:, :, ITEM_NUMBERS.index("item_price")]
     ratio = tf.where(usual > 0.0, price / usual, float("nan"))
-    return [overlap, *shares, ratio]
+    return tf.stack([overlap, *shares, ratio], axis=2)
 
 
 def _share(codes: tf.Variable, size: int, past: Past, candidates: tf.Tensor) -> tf.Tensor:
     """How much of the history has the candidate's code; missing where the candidate has none."""
     counted = tf.cast(past.first, tf.float32)
-    of_history = tf.gather(codes, past.user.history)
+    of_history = rows_at(codes, past.user.history)
     empty = tf.zeros([tf.shape(candidates)[0], size])
     dense = tf.tensor_scatter_nd_add(empty, by_row(of_history), tf.reshape(counted, [-1]))
-    own = tf.gather(codes, candidates)
+    own = rows_at(codes, candidates)
     share = tf.math.divide_no_nan(tf.gather(dense, own, batch_dims=1), tf.reduce_sum(counted, axis=1, keepdims=True))
     return tf.where(own > 0, share, float("nan"))
 

@@ -41,7 +41,7 @@ from training.sources.source import Asked
 from training.sources.trained import TrainedSources
 
 PAIRS_AT_ONCE = 16_384  # with 500 trees 64 MB of masks; with 60 features, in training, 4 MB
-QUERIES_AT_ONCE = 16  # always: a matrix product's last bit depends on how many rows it has
+QUERIES_AT_ONCE = 1  # always: a matrix product's last bit depends on how many rows it has
 HOUR = 3_600_000_000  # microseconds
 CELLS_AT_ONCE = 4_194_304  # users × items of one score matrix: 16 MB
 
