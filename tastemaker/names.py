@@ -44,6 +44,7 @@ SHOWN_ITEM_IDS: Final = "shown_item_ids"
 SHOWN_POSITIONS: Final = "shown_positions"
 SHOWN_PROPENSITIES: Final = "shown_propensities"
 POSITIVE_ITEM_IDS: Final = "positive_item_ids"
+POSITIVE_FIRST_TIMESTAMPS: Final = "positive_first_timestamps"  # of the training set: each one's first event ever
 SESSION_ITEM_IDS: Final = "session_item_ids"
 SESSION_TIMESTAMPS: Final = "session_timestamps"
 SESSION_EVENT_TYPES: Final = "session_event_types"

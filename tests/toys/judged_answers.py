@@ -10,10 +10,11 @@ from tastemaker.config import EvaluationConfig
 from training.evaluation.answers import Answers, Pairs
 from training.evaluation.judgement import PerRequest, judge
 from training.evaluation.shop_day import pairs_of
-from training.feature_tensors import column_of
+from training.feature_tensors import column_of, request_timestamps
 from training.release.item_universe import ItemUniverse
 
 K = 5
+NEWCOMER = 3  # this item's first event is the first request that takes it; the others are old
 CONFIG = EvaluationConfig(k=K, bootstrap_samples=200)
 
 
@@ -27,6 +28,7 @@ def answers(**skill: float) -> Answers:
     universe = ItemUniverse.of(toy.item_id(n) for n in range(toy.ITEMS))
     owner, relevant = pairs_of(column_of(requests, "positive_item_ids"), universe)
     taken = relevant.reshape(len(requests), 3)
+    moments = request_timestamps(requests)[owner] / 3_600_000_000
     lists = {}
     for system, chance in skill.items():
         lines = [random.permutation(toy.ITEMS)[:K] for _ in range(len(requests))]
@@ -43,7 +45,7 @@ def answers(**skill: float) -> Answers:
         owner=owner,
         relevant=relevant,
         head=relevant < 10,
-        age=np.where(relevant == 3, np.nan, relevant % 7),
+        age=np.where(relevant == NEWCOMER, moments - moments[relevant == NEWCOMER].min(), 500.0),
         surprise={name: np.ones(places.shape) for name, places in lists.items()},
         popularity=np.arange(toy.ITEMS + 1.0),
         catalogue=toy.ITEMS,

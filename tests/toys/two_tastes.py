@@ -35,6 +35,7 @@ from training.splits import plan_windows
 from training.vocabulary import Vocabulary, title_words
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
+FIRST_EVENT = AS_OF - timedelta(days=20)  # of every item
 ITEMS, USERS = 40, 24
 ARROW = {
     "varchar": pa.string(),
@@ -127,6 +128,7 @@ def requests(origin: str = names.ORIGIN_SESSION, days: int = 12, per_day: int = 
                     names.SHOWN_POSITIONS: list(range(len(shown))),
                     names.SHOWN_PROPENSITIES: [1.0] * len(shown),
                     names.POSITIVE_ITEM_IDS: [item_id(i) for i in positive],
+                    names.POSITIVE_FIRST_TIMESTAMPS: [microseconds(FIRST_EVENT)] * len(positive),
                     **user_row(user, moment, random),
                 }
             )
@@ -149,6 +151,7 @@ def requests_table(rows: list[dict]) -> pa.Table:
         (names.SHOWN_POSITIONS, pa.list_(pa.int64())),
         (names.SHOWN_PROPENSITIES, pa.list_(pa.float64())),
         (names.POSITIVE_ITEM_IDS, pa.list_(pa.string())),
+        (names.POSITIVE_FIRST_TIMESTAMPS, pa.list_(pa.int64())),
     ]
     return pa.Table.from_pylist(rows, pa.schema(fields + [(f.name, ARROW[f.dtype]) for f in user_features()]))
 

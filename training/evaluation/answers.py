@@ -26,6 +26,8 @@ from training.release.item_universe import ItemUniverse
 from training.release.trees import CompiledForest
 from training.splits import Window
 
+HOUR = 3_600_000_000  # microseconds
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -60,8 +62,8 @@ class Answers:
         owner, relevant: `[positives]`, the request and the item index of what was taken; `universe.unknown` is an item
             that no system can name.
         head: bool `[positives]`, whether the item was among the most popular on the request's day.
-        age: float64 `[positives]`, the item's age in whole days at the start of the request's day; NaN where nobody had
-            taken it by then.
+        age: float64 `[positives]`, hours from the item's first event ever to the request; below 0 where that was in the
+            request's own session.
         surprise: system → float64 `[requests, k]`, bits.
         popularity: float64 `[N + 1]`, summed over the days.
         catalogue: how many items there were on some day.
@@ -110,6 +112,14 @@ class Champion(Protocol):
             rows: the candidate's pairs.
             k: length of the lists.
         """
+
+
+def ages_of(requests: pa.Table) -> np.ndarray:
+    """How old what was taken was at the request, float64 `[positives]`, hours since the item's first event."""
+    first = column_of(requests, names.POSITIVE_FIRST_TIMESTAMPS)
+    owner = np.asarray(pc.list_parent_indices(first))
+    moments = pc.list_flatten(first).to_numpy(zero_copy_only=False).astype(np.float64)
+    return np.asarray((request_timestamps(requests)[owner] - moments) / HOUR)
 
 
 def purchases_before(requests: pa.Table, test: Window, universe: ItemUniverse) -> sp.csr_matrix:
@@ -178,7 +188,7 @@ def ask_everyone(
                 owner=owner,
                 relevant=relevant,
                 head=day.head[relevant],
-                age=day.age[relevant],
+                age=ages_of(today),
                 surprise={name: day.surprise[places] for name, places in lists.items()},
                 popularity=day.popularity,
                 catalogue=0,

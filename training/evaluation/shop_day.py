@@ -22,14 +22,12 @@ class ShopDay:
         popularity: float64 `[N + 1]`, interactions of the last 30 days; −1 where the item was not there.
         surprise: float64 `[N + 1]`, bits: −log2 of the item's share of the interactions of the last 90 days, each
             item with one more than it has.
-        age: float64 `[N + 1]`, whole days since the item's first event; NaN where it had none.
         head: bool `[N + 1]`: the most popular items of the last 90 days that together have half the interactions.
         neighbours: `[N + 1, N + 1]`, similarity of an item (row) to its neighbours.
     """
 
     popularity: np.ndarray
     surprise: np.ndarray
-    age: np.ndarray
     head: np.ndarray
     neighbours: sp.csr_matrix
 
@@ -46,9 +44,7 @@ class ShopDay:
         before = np.cumsum(interactions[order]) - interactions[order]
         head = np.zeros(universe.rows, bool)
         head[order] = (before < interactions.sum() / 2) & (interactions[order] > 0)
-        age = np.full(universe.rows, np.nan)
-        age[at] = column_of(items, "item_age_days").cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return cls(popularity, -np.log2(share), age, head, _neighbours(items, at, universe))
+        return cls(popularity, -np.log2(share), head, _neighbours(items, at, universe))
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from tastemaker import names
 from training.evaluation.answers import Answers
-from training.feature_tensors import column_of, request_timestamps
+from training.feature_tensors import column_of
 
-HOUR = 3_600_000_000  # microseconds
+DAY_HOURS = 24
 NEW_DAYS = 30  # a customer's first month
 WHOLESALE_SHARE = 0.1  # of the requests, those of the users with the largest value in 90 days
 BIG_COUNTRY_REQUESTS = 30  # below, an interval says nothing; such countries are judged as one
@@ -67,17 +67,10 @@ def _events_known(table: pa.Table) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _item_ages(answers: Answers) -> Iterator[tuple[str, np.ndarray]]:
-    """How new what was taken was: by its first event before the request's day began, else by the first time it was
-    taken in the judged requests, for an item that nobody had taken by then."""
-    moments = request_timestamps(answers.requests)[answers.owner]
-    first = np.full(answers.universe.rows, np.iinfo(np.int64).max)
-    np.minimum.at(first, answers.relevant, moments)
-    unseen = np.isnan(answers.age)
-    nameless = answers.relevant == answers.universe.unknown  # several items, whose first times nobody can tell apart
-    hour = unseen & ~nameless & (moments - first[answers.relevant] < HOUR)
-    yield "first hour", hour
-    yield "first day", (unseen | (answers.age < 1)) & ~hour
-    yield "older than a day", answers.age >= 1
+    """How long anybody had wanted what was taken; "first day" is without its first hour."""
+    yield "first hour", answers.age < 1
+    yield "first day", (answers.age >= 1) & (answers.age < DAY_HOURS)
+    yield "older than a day", answers.age >= DAY_HOURS
 
 
 def _customers(table: pa.Table) -> Iterator[tuple[str, np.ndarray]]:

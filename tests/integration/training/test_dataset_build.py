@@ -10,6 +10,7 @@ from tastemaker.config import Config, SplitConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import feature_tables
 from tastemaker.home import Home
+from tastemaker.moments import microseconds
 from tastemaker.steps import digest_files
 from training.datasets.build import build_datasets, items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
@@ -37,6 +38,8 @@ REQUESTS = [
     ("late", "ann", 1.2, -1),
     ("future", "ann", -0.5, -1),
 ]
+# (positive, moment, known on) of events with the item "old"
+FIRSTS = [(True, 39, -1), (False, 30, 30), (True, 25.25, 25), (True, 20.5, 20)]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,13 @@ def home(tmp_path_factory) -> Home:
             "created_timestamp timestamp, positive_item_ids varchar[], session_item_ids varchar[], "
             "session_timestamps bigint[], session_event_types varchar[])"
         )
+        warehouse.execute(
+            "create table fct_interactions (item_id varchar, is_positive boolean, event_timestamp timestamp, "
+            "created_timestamp timestamp)"
+        )
+        for positive, moment, known in FIRSTS:
+            values = ["old", positive, day(moment), day(known)]
+            warehouse.execute("insert into fct_interactions values (?, ?, ?, ?)", values)
         for request, user, moment, known in REQUESTS:
             values = [request, user, day(moment), day(known), ["old"]]
             warehouse.execute("insert into fct_requests values (?, ?, ?, ?, ?, [], [], [])", values)
@@ -82,6 +92,8 @@ def test_requests_are_those_known_by_as_of_with_features_of_their_own_moment(hom
     # r2 is before the correction became known; r3 is after it, but the row's two days have ended
     assert requests["user_interactions_90d"].to_pylist() == [1, 6, None, None]
     assert requests["positive_item_ids"].to_pylist() == [["old"]] * 4
+    # not the impression, and not the earlier event of which nobody knew by as_of
+    assert requests["positive_first_timestamps"].to_pylist() == [[microseconds(AS_OF - timedelta(days=25.25))]] * 4
 
 
 def test_an_item_is_in_the_snapshots_from_the_midnight_it_was_known(home, report):

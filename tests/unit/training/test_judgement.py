@@ -2,18 +2,21 @@
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from toys import two_tastes as toy
-from toys.judged_answers import answers, judged
+from toys.judged_answers import NEWCOMER, answers, judged
 
 from training.evaluation import slices
+from training.evaluation.answers import HOUR, ages_of
 from training.evaluation.judgement import per_request, per_request_table, quality_table, verdict
 from training.evaluation.pictures import cumulative_places
 from training.evaluation.slices import slices_of
 from training.evaluation.systems import RELEASE, RETRIEVER
+from training.feature_tensors import request_timestamps
 
 
 def test_a_release_that_beats_everything_says_by_how_much():
@@ -72,17 +75,24 @@ def test_cold_starts_are_slices_of_their_own():
         events = sum(counts)
         name = "none" if not events else "1" if events == 1 else "2 to 5" if events <= 5 else "more than 5"
         assert [n for (d, n), part in found.items() if d == "events known" and part.requests[row]] == [name]
-    moments = [moment.timestamp() for moment in made.requests["request_timestamp"].to_pylist()]
-    first = min(moments[owner] for owner, item in zip(made.owner, made.relevant, strict=True) if item == 3)
+    moments = made.requests["request_timestamp"].to_pylist()
+    first = min(moments[owner] for owner, item in zip(made.owner, made.relevant, strict=True) if item == NEWCOMER)
     seen = set()
     for place, (owner, item) in enumerate(zip(made.owner, made.relevant, strict=True)):
-        if np.isnan(made.age[place]):  # item 3 is new
-            name = "first hour" if moments[owner] - first < 3600 else "first day"
-        else:
-            name = "first day" if item % 7 == 0 else "older than a day"
+        old = moments[owner] - first
+        young = "first hour" if old < timedelta(hours=1) else "first day" if old < timedelta(days=1) else None
+        name = young if item == NEWCOMER and young else "older than a day"
         assert [n for (d, n), part in found.items() if d == "age of items taken" and part.positives[place]] == [name]
-        seen.add((bool(np.isnan(made.age[place])), name))
-    assert len(seen) == 4
+        seen.add((int(item) == NEWCOMER, name))
+    assert seen == {(True, "first hour"), (True, "first day"), (True, "older than a day"), (False, "older than a day")}
+
+
+def test_an_item_is_as_old_as_its_first_event_to_the_hour():
+    requests = toy.requests(days=1).slice(0, 2)
+    moments = request_timestamps(requests)
+    first = [[int(moments[0]) - 47 * HOUR, int(moments[0])], [int(moments[1]) + HOUR // 2]]
+    place = requests.column_names.index("positive_first_timestamps")
+    assert ages_of(requests.set_column(place, "positive_first_timestamps", pa.array(first))).tolist() == [47, 0, -0.5]
 
 
 def test_each_country_with_enough_requests_is_a_slice_however_many_there_are(monkeypatch):
