@@ -62,6 +62,11 @@ class RetrieverConfig(_Section):
 
     encoder: EncoderName = Field(default="mean", description="How the query tower reads a user's history.")
     embedding_dimension: int = Field(default=64, ge=2, description="Width of the query and candidate vectors.")
+    graph_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Steps over the graph of who took what, in which an item's vector takes in its neighbours'.",
+    )
     loss: RetrieverLoss = Field(
         default="sampled",
         description="The items that compete with a positive: the batch's other positives, corrected for how often each "

@@ -32,6 +32,7 @@ from training.datasets.item_snapshots import DAY
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.retrieval.batches import Learning, Rows
 from training.retrieval.examples import Pairs, Snapshots, pair_examples
+from training.retrieval.item_graph import ItemGraph
 from training.retrieval.item_space import item_space
 from training.retrieval.recall import Ranking, Scorer, positives_of, rankings, recall_at
 from training.retrieval.tower_vocabularies import tower_vocabularies
@@ -104,7 +105,12 @@ def _start(home: Home, config: Config, as_of: datetime) -> WarmStart | None:
 
 
 def _shape(settings: RetrieverConfig, end: datetime) -> TowerConfig:
-    return TowerConfig.declared(settings.embedding_dimension, microseconds(end), encoder=settings.encoder)
+    return TowerConfig.declared(
+        settings.embedding_dimension,
+        microseconds(end),
+        encoder=settings.encoder,
+        graph_steps=settings.graph_steps,
+    )
 
 
 class RetrieverTraining:
@@ -156,7 +162,7 @@ class RetrieverTraining:
         facts |= self._judged(windows.ranker, for_ranker)
         published = self.refreshed(for_ranker, windows.test.start, log)
         log.project(*item_space(published, self.items.take(pa.array(self.snapshots.existing(-1)))))
-        self._save(for_ranker, published)
+        self._save(for_ranker, published.settled())  # nobody learns on with what is served
         return facts
 
     def _from_nothing(self, log: TensorBoardRun) -> tuple[TwoTower, dict[str, Any]]:
@@ -196,6 +202,7 @@ class RetrieverTraining:
                 "training the retriever; lengthen 'split.validation_days' in the config file."
             )
         tower = TwoTower(_shape(self.settings, end), self._vocabularies(train, end), settings.seed)
+        self._connect(tower, train)
         known = np.flatnonzero(self.windows.retriever_train.contains(self.moments))
         tower.fit_scales(_taken(self.user_tensors, known), _taken(self.item_tensors, np.unique(train.snapshot)))
         rows = self._rows(tower)
@@ -226,6 +233,7 @@ class RetrieverTraining:
         pairs = self._pairs_before(until)
         grown = tower.grown(self._vocabularies(pairs, until), microseconds(until), self.settings.seed)
         since = microseconds(until - timedelta(days=REFRESH_DAYS))
+        self._connect(grown, pairs)
         pairs = pairs.select((self.moments >= since)[pairs.request])
         rows = self._rows(grown)
         fitting = self._training(grown)
@@ -275,6 +283,15 @@ class RetrieverTraining:
             return np.tile(counts[snapshots], (len(requests), 1))
 
         return recall_at(RECALLS, score, [self.positives[r] for r in asked], self.moments[asked], self.snapshots)
+
+    def _connect(self, tower: TwoTower, pairs: Pairs) -> None:
+        """Gives a tower that learns over the item graph that of these pairs, by their users."""
+        if not tower.config.graph_steps:
+            return
+        users = column_of(self.requests, names.USER_ID).dictionary_encode("encode")
+        person = users.indices.to_numpy(zero_copy_only=False)[pairs.request].astype(np.int64)
+        known = tower.vocabularies[names.ITEM_ID]
+        tower.connect(ItemGraph.of(person, known.indices(self.snapshots.items)[pairs.item], known.size))
 
     def _training(self, tower: TwoTower) -> TowerTraining:
         settings = self.settings

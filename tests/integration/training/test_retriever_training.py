@@ -19,7 +19,7 @@ from training.datasets.build import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
 from training.feature_tensors import item_tensors, missing_tensors, query_tensors, user_features
 from training.retrieval.fit import for_ranker_folder, retriever_folder, train_retriever
-from training.retrieval.two_tower import TwoTower
+from training.retrieval.two_tower import LEARNT_ITEMS, TwoTower
 from training.splits import plan_windows
 
 pytestmark = pytest.mark.integration
@@ -53,13 +53,18 @@ def test_every_user_is_shown_their_own_color_first(scored):
     assert own.mean() > 0.98
 
 
-def test_an_item_never_sold_lies_among_its_kin(scored):
-    _, items, _, candidates = scored
+def test_an_item_never_sold_is_shown_to_those_who_like_its_kin(scored):
+    requests, items, queries, candidates = scored
     cold = items["item_id"].to_pylist().index(COLD_ITEM)
+    scores = {color: queries[colors(requests["user_id"]) == color] @ candidates.T for color in COLORS}
+    blue = colors(items["item_id"]) == "blue"
+    assert (scores["red"][:, cold] > scores["red"][:, blue].max(axis=1)).all()
+    assert (scores["blue"][:, cold] < scores["blue"][:, blue].min(axis=1)).all()
+    assert scores["red"][:, cold].mean() > scores["red"][:, blue].mean() + 0.5
+    assert scores["blue"][:, cold].mean() < scores["blue"][:, blue].mean() - 0.5
     likeness = candidates @ candidates[cold]
-    kin = {color: likeness[(colors(items["item_id"]) == color) & (np.arange(len(items)) != cold)] for color in COLORS}
-    assert kin["red"].mean() > kin["blue"].max()
-    assert kin["red"].mean() > kin["blue"].mean() + 0.1
+    kin = (colors(items["item_id"]) == "red") & (np.arange(len(items)) != cold)
+    assert likeness[kin].mean() > likeness[blue].max()
 
 
 def test_an_unknown_user_gets_a_finite_answer_that_favors_no_one_color_entirely(trained, scored):
@@ -143,6 +148,16 @@ def test_the_full_softmax_solves_it_too(tmp_path):
     write_datasets(home)
     full = CONFIG.model_copy(update={"retriever": CONFIG.retriever.model_copy(update={"loss": "full"})})
     assert train_retriever(home, full, AS_OF).facts["ranker_recall@20"] > 0.95
+
+
+def test_the_item_graph_solves_it_too_and_is_not_served(tmp_path):
+    home = Home(tmp_path / "graph")
+    write_datasets(home)
+    graph = CONFIG.model_copy(update={"retriever": CONFIG.retriever.model_copy(update={"graph_steps": 1})})
+    assert train_retriever(home, graph, AS_OF).facts["ranker_recall@20"] > 0.95
+    before, served = (TwoTower.load(folder(home, AS_OF)) for folder in (for_ranker_folder, retriever_folder))
+    assert (before.config.graph_steps, served.config.graph_steps) == (1, 0)
+    assert LEARNT_ITEMS in before.weights and LEARNT_ITEMS not in served.weights
 
 
 def test_a_warm_start_goes_on_from_the_run_before(trained, tmp_path):
