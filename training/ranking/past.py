@@ -20,7 +20,7 @@ class Fading:
 
     def weights(self, days: tf.Tensor) -> tf.Tensor:
         """float32 `[B, L]` for the ages of histories that begin with the latest entry."""
-        places = tf.range(tf.shape(days)[1], dtype=tf.float32)
+        places = tf.range(days.shape[1], dtype=tf.float32)
         return tf.exp(-tf.maximum(days, 0.0) / self.days) * tf.pow(self.place, places)[None, :]
 
 
@@ -54,7 +54,7 @@ class Past:
         first: bool `[B, L]`, the entries that count: known items, each once.
         days: float32 `[B, L]`, from the last time to the request.
         weight: float32 `[B, L]`, fades; 0 where an entry does not count.
-        length: int32 scalar, L.
+        length: L, the same for every batch.
     """
 
     user: UserRows
@@ -63,18 +63,16 @@ class Past:
     first: tf.Tensor
     days: tf.Tensor
     weight: tf.Tensor
-    length: tf.Tensor
+    length: int
 
     @classmethod
     def of(cls, user: UserRows, items: ItemSnapshot, fading: Fading) -> "Past":
         """Of every user of the batch."""
-        batch, length = tf.unstack(tf.shape(user.history))
-        unknown = items.universe.unknown
-        places = tf.broadcast_to(tf.range(length)[None, :], [batch, length])
-        places = tf.where(user.history == unknown, length, places)
-        start = tf.fill([batch, items.universe.rows], length)
+        length, unknown = user.history.shape[1], items.universe.unknown
+        places = tf.where(user.history == unknown, length, tf.range(length))
+        start = tf.fill([tf.shape(user.history)[0], items.universe.rows], length)
         position = tf.tensor_scatter_nd_min(start, by_row(user.history), tf.reshape(places, [-1]))
-        first = tf.gather(position, user.history, batch_dims=1) == tf.range(length)[None, :]
+        first = tf.gather(position, user.history, batch_dims=1) == tf.range(length)
         days = tf.cast(tf.cast(user.requested[:, None] - user.last_seen, tf.float64) / DAY, tf.float32)
         weight = tf.where(first, fading.weights(days), 0.0)
         return cls(user, items, position, first, days, weight, length)
@@ -92,7 +90,7 @@ class Past:
         The same sums as `recent_affinity`'s, to the bit, for C items instead of all.
         """
         batch, count = tf.unstack(tf.shape(candidates))
-        places = tf.broadcast_to(tf.range(count)[None, :], [batch, count])
+        places = tf.zeros_like(candidates) + tf.range(count)
         start = tf.fill([batch, self.items.universe.rows], count)
         place = tf.tensor_scatter_nd_min(start, by_row(candidates), tf.reshape(places, [-1]))
         neighbours = tf.reshape(rows_at(self.items.neighbours, self.user.history), [batch, -1])

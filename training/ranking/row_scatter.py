@@ -5,8 +5,7 @@ import tensorflow as tf
 
 def by_row(columns: tf.Tensor) -> tf.Tensor:
     """Scatter indices `[B · n, 2]` for int32 columns `[B, n]`, row by row."""
-    batch, count = tf.unstack(tf.shape(columns))
-    rows = tf.broadcast_to(tf.range(batch)[:, None], [batch, count])
+    rows = tf.range(tf.shape(columns)[0])[:, None] + tf.zeros_like(columns)
     return tf.reshape(tf.stack([rows, columns], axis=2), [-1, 2])
 
 

@@ -31,10 +31,12 @@ class Candidates:
     Attributes:
         items: int32 `[B, C]`, available items, each once, the best of the blend first; the rest is `unknown`.
         valid: bool `[B, C]`, where there is an item.
+        places: int32 `[B, C]`, where each stands first in `Proposed.items`; W where there is no item.
     """
 
     items: tf.Tensor
     valid: tf.Tensor
+    places: tf.Tensor
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Proposed:
         lengths: by source, how many items it may list.
         items: int32 `[B, W]`, the lists one after the other.
         first: an item's first place in `items`.
+        own: int32 `[B, W]`, those of `items` themselves.
         places: by source int32 `[B, W + 1]`: for a first place in `items`, the item's place in that source's list;
             `lengths` where it does not list it. The last column is what nobody lists.
         blended: float32 `[B, W + 1]`, the blend's score, likewise.
@@ -83,13 +86,17 @@ class Proposed:
     sources: Sequence[str]
     lengths: Sequence[int]
     items: tf.Tensor
-    first: "FirstPlaces"
+    first: FirstPlaces
+    own: tf.Tensor
     places: Sequence[tf.Tensor]
     blended: tf.Tensor
 
     def of(self, items: tf.Tensor) -> Retrieval:
         """What the lists say of int32 `[B, C]` items; no scores."""
-        at = self.first.of(items)
+        return self.at(self.first.of(items))
+
+    def at(self, at: tf.Tensor) -> Retrieval:
+        """What the lists say of the items at first places int32 `[B, C]`, W is none; no scores."""
         return Retrieval(
             places={
                 source: tf.gather(places, at, batch_dims=1)
@@ -140,12 +147,10 @@ class CandidateSources(tf.Module):
         for source in (*self.made, self.popularity):
             source.refresh()
 
-    def retrieval_of(self, asked: Asked, proposed: Proposed, items: tf.Tensor) -> Retrieval:
-        """What the sources say of int32 `[B, C]` items, whoever chose them."""
+    def retrieval_of(self, asked: Asked, said: Retrieval, items: tf.Tensor) -> Retrieval:
+        """What the sources say of int32 `[B, C]` items, whoever chose them: what the lists say, and scores."""
         scoring = {source.name: source for source in self.made if isinstance(source, ScoringSource)}
-        return replace(
-            proposed.of(items), scores={name: source.scores(asked, items) for name, source in scoring.items()}
-        )
+        return replace(said, scores={name: source.scores(asked, items) for name, source in scoring.items()})
 
     def proposed(self, asked: Asked, excluded: tf.Tensor | None = None, count: tf.Tensor | int = 1) -> Proposed:
         """Every source's list, without what is excluded.
@@ -157,29 +162,28 @@ class CandidateSources(tf.Module):
         """
         unknown = self._items.universe.unknown
         count, enough = self._nearest(excluded, count)
-        barred = None if excluded is None else FirstPlaces.among(excluded, unknown)
-        parts, ranks = [], []
-        for source, length in zip(self.made, self.lengths, strict=True):
-            found = source.propose(asked, enough if source is self.nearest else length).items
-            if barred is not None:
-                kept = barred.of(found) == tf.shape(excluded)[1]
-                if source is self.nearest:  # however long the list of exclusions is
-                    kept &= tf.cumsum(tf.cast(kept, tf.int32), axis=1) <= count
-                found = tf.where(kept, found, unknown)
-            place = tf.minimum(tf.range(tf.shape(found)[1]), length)
-            parts.append(found)
-            ranks.append(tf.where(found == unknown, length, place[None, :]))
-        items = tf.concat(parts, axis=1)
-        batch, width = tf.unstack(tf.shape(items))
+        lists = [
+            source.propose(asked, enough if source is self.nearest else length).items
+            for source, length in zip(self.made, self.lengths, strict=True)
+        ]
+        items = tf.concat(lists, axis=1)
+        widths = [tf.shape(part)[1] for part in lists]
+        if excluded is not None:
+            kept = FirstPlaces.among(excluded, unknown).of(items) == tf.shape(excluded)[1]
+            nearest, others = kept[:, : widths[0]], kept[:, widths[0] :]  # the nearest are the first list
+            nearest &= tf.cumsum(tf.cast(nearest, tf.int32), axis=1) <= count  # however many exclusions there are
+            items = tf.where(tf.concat([nearest, others], axis=1), items, unknown)
         first = FirstPlaces.among(items, unknown)
-        own = tf.split(first.of(items), [tf.shape(part)[1] for part in parts], axis=1, num=len(parts))
+        own = first.of(items)
+        empty = tf.shape(first.order)
         places = []
-        for at, rank, length in zip(own, ranks, self.lengths, strict=True):
-            empty = tf.fill([batch, width + 1], length)
-            places.append(tf.tensor_scatter_nd_min(empty, by_row(at), tf.reshape(rank, [-1])))
+        parts = zip(tf.split(items, widths, axis=1), tf.split(own, widths, axis=1), self.lengths, strict=True)
+        for part, at, length in parts:
+            rank = tf.where(part == unknown, length, tf.minimum(tf.range(tf.shape(part)[1]), length))
+            places.append(tf.tensor_scatter_nd_min(tf.fill(empty, length), by_row(at), tf.reshape(rank, [-1])))
         sources = [source.name for source in self.made]
         blended = self.blend.scores(places, self.lengths, sources)
-        return Proposed(sources, self.lengths, items, first, places, blended)
+        return Proposed(sources, self.lengths, items, first, own, places, blended)
 
     def candidates(
         self, asked: Asked, excluded: tf.Tensor | None, count: tf.Tensor | int
@@ -193,14 +197,13 @@ class CandidateSources(tf.Module):
         """
         proposed = self.proposed(asked, excluded, count)
         width = tf.shape(proposed.items)[1]
-        first = proposed.first.of(proposed.items) == tf.range(width)[None, :]
-        valid = first & rows_at(self._items.available, proposed.items)
+        valid = (proposed.own == tf.range(width)) & rows_at(self._items.available, proposed.items)
         count, enough = self._nearest(excluded, count)
         kept = tf.minimum(tf.maximum(count, self._config.ranked), width - (enough - count))  # exclusions or not
         best = tf.math.top_k(tf.where(valid, proposed.blended[:, :width], -1.0), kept).indices
         valid = tf.gather(valid, best, batch_dims=1)
         items = tf.where(valid, tf.gather(proposed.items, best, batch_dims=1), self._items.universe.unknown)
-        return Candidates(items, valid), proposed
+        return Candidates(items, valid, tf.where(valid, best, width)), proposed
 
     def _nearest(self, excluded: tf.Tensor | None, count: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
         """How many of the nearest items are kept, and how many must be asked for: one more for each exclusion."""

@@ -41,7 +41,6 @@ from training.sources.source import Asked
 from training.sources.trained import TrainedSources
 
 PAIRS_AT_ONCE = 16_384  # with 500 trees 64 MB of masks; with 60 features, in training, 4 MB
-QUERIES_AT_ONCE = 1  # always: a matrix product's last bit depends on how many rows it has
 HOUR = 3_600_000_000  # microseconds
 CELLS_AT_ONCE = 4_194_304  # users × items of one score matrix: 16 MB
 
@@ -131,7 +130,7 @@ class FusedRecommender(tf.Module):
 
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
             found, proposed = self.sources.candidates(self._asked(rows), None, self._two_tower)
-            said = proposed.of(found.items)
+            said = proposed.at(found.places)
             places = [tf.where(at < said.lengths[source], at, -1) for source, at in said.places.items()]
             item_ids = tf.gather(self._item_ids, found.items)
             return {"item_ids": item_ids, "valid": found.valid, "places": tf.stack(places, axis=2)}
@@ -193,7 +192,7 @@ class FusedRecommender(tf.Module):
             asked = self._asked(rows)
             found, proposed = self.sources.candidates(asked, None, k)
             best = found.items[:, :k]
-            return self._padded(best, proposed.of(best).blend, found.valid[:, :k])
+            return self._padded(best, proposed.at(found.places[:, :k]).blend, found.valid[:, :k])
 
         per_row = self._rows({name: tensor for name, tensor in inputs.items() if name != K.name})
         return in_row_blocks(block, per_row, self._rows_at_once(k), _ANSWER)
@@ -251,7 +250,8 @@ class FusedRecommender(tf.Module):
                 user[feature.name] = to_length(user[feature.name], length, "" if feature.dtype == "varchar[]" else 0)
         asked = rows[names.REQUEST_TIMESTAMP]
         user[names.REQUEST_TIMESTAMP] = tf.where(asked == 0, self.snapshot.as_of, asked)
-        query = in_row_blocks(self._query, user, QUERIES_AT_ONCE, {"query": tf.float32}, full=True)["query"]
+        # One by one: a matrix product's last bit depends on how many rows it has.
+        query = in_row_blocks(self._query, user, 1, {"query": tf.float32})["query"]
         return (
             UserRows(
                 numbers=tf.stack([user[name] for name in USER_NUMBERS], axis=1),
@@ -282,13 +282,13 @@ class FusedRecommender(tf.Module):
         asked = self._asked(rows)
         excluded = tf.cast(self._indices.lookup(rows[EXCLUDED.name]), tf.int32)
         found, proposed = self.sources.candidates(asked, excluded, count)
-        return asked, found, self.sources.retrieval_of(asked, proposed, found.items)
+        return asked, found, self.sources.retrieval_of(asked, proposed.at(found.places), found.items)
 
     def _given(self, rows: Tensors) -> tuple[Asked, tf.Tensor, Retrieval]:
         """The users, the items in the request int32 `[B, C]`, and what the sources say of them."""
         asked = self._asked(rows)
         items = tf.cast(self._indices.lookup(rows[RANKED_ITEM_IDS.name]), tf.int32)
-        return asked, items, self.sources.retrieval_of(asked, self.sources.proposed(asked), items)
+        return asked, items, self.sources.retrieval_of(asked, self.sources.proposed(asked).of(items), items)
 
     def _raw_scores(self, past: Past, items: tf.Tensor, retrieval: Retrieval) -> tf.Tensor:
         """float64 `[B, C]`: the forest on the rows of `feature_matrix`, to the bit, without making them.

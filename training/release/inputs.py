@@ -65,10 +65,8 @@ def require_k(k: tf.Tensor) -> tf.Tensor:
 
 def to_length(lists: tf.Tensor, length: int, padding: Any) -> tf.Tensor:
     """Lists `[B, any]` cut or padded at the end to `[B, length]`, so that no sum depends on a neighbour's padding."""
-    cut = lists[:, :length]
-    missing = length - tf.shape(cut)[1]
-    padded = tf.pad(cut, [[0, 0], [0, missing]], constant_values=padding)
-    return tf.ensure_shape(padded, [None, length])
+    padded = tf.pad(lists, [[0, 0], [0, length]], constant_values=padding)
+    return tf.ensure_shape(padded[:, :length], [None, length])
 
 
 def _default(feature: Feature) -> np.ndarray:

@@ -12,8 +12,6 @@ def in_row_blocks(
     inputs: Mapping[str, tf.Tensor],
     rows: tf.Tensor | int,
     outputs: Mapping[str, tf.DType],
-    *,
-    full: bool = False,
 ) -> Tensors:
     """`function` on the rows of `inputs`, `rows` at a time, one block after the other.
 
@@ -23,7 +21,6 @@ def in_row_blocks(
         inputs: `[B, …]` each, B at least 1.
         rows: int32 scalar, at least 1.
         outputs: the name and dtype of each of the function's results; all have two dimensions or more.
-        full: whether even a small batch is filled up to `rows`, so that every call has one shape.
 
     Returns:
         `[B, …]` each. The last block is filled up with the last row, and cut again.
@@ -34,11 +31,7 @@ def in_row_blocks(
 
     def at_once() -> Tensors:
         # most requests: a loop would carry every captured tensor around, 500 of a request's 1,800 operations
-        if not full:
-            return function(dict(inputs))
-        at = tf.minimum(tf.range(rows), batch - 1)
-        filled = function({name: tf.gather(tensor, at) for name, tensor in inputs.items()})
-        return {name: value[:batch] for name, value in filled.items()}
+        return function(dict(inputs))
 
     def by_blocks() -> Tensors:
         blocks = (batch + rows - 1) // rows

@@ -143,18 +143,16 @@ class CompiledForest(tf.Module):
         pair_features = self._checked(pair_features, self.pair_features, "pair_features")
         shape = tf.shape(item_masks_gathered)[:2]
         rows = shape[0] * shape[1]
-        items = tf.reshape(item_masks_gathered, [rows, self.words])
+        masks = tf.bitwise.bitwise_and(item_masks_gathered, user_masks[:, None, :])
         pairs = tf.reshape(pair_features, [rows, len(self.pair_features)])
-        request = tf.repeat(tf.range(shape[0]), shape[1])
 
-        def class_sums(items: tf.Tensor, pairs: tf.Tensor, request: tf.Tensor) -> tf.Tensor:
-            reachable = self._by_block(items)
+        def class_sums(masks: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
+            reachable = self._by_block(masks)
             if self._groups[2].positions:
                 reachable = _both(reachable, self._groups[2].masks_by_block(pairs))
-            users = [tf.gather(part, request) for part in self._by_block(user_masks)]
-            return self._summed(_both(reachable, users), tf.shape(items)[0], None)
+            return self._summed(reachable, tf.shape(masks)[0], None)
 
-        raw = in_row_blocks(class_sums, [items, pairs, request])
+        raw = in_row_blocks(class_sums, [tf.reshape(masks, [rows, self.words]), pairs])
         return self._squeezed(tf.reshape(raw, [shape[0], shape[1], self.classes]))
 
     def _class_sums(self, features: tf.Tensor) -> tf.Tensor:

@@ -71,10 +71,10 @@ class LeafValues(tf.Module):
         """
         count = leaves.shape[1]
         flat = leaves + self.first_leaf[first : first + count]
-        worth = tf.gather(tf.convert_to_tensor(self.values), flat)
+        values = tf.convert_to_tensor(self.values)
         if self.linear and features is not None:
-            worth = self._linear(flat, worth, features)
-        return tf.transpose(worth)
+            return tf.transpose(self._linear(flat, tf.gather(values, flat), features))
+        return tf.gather(values, tf.transpose(flat))  # before they are twice as wide
 
     def sums(self, worth: Sequence[tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
         """The `worth` of all trees, in their order, to raw scores, float64 `[rows, classes]`."""
