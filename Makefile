@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve bench-training bench-gowalla clean
+.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve bench-training bench-gowalla bench-globo clean
 
 help:  ## tell what each target does
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench-training: $(READY)  ## the retriever's loop beside TFRS's own, and the ran
 
 bench-gowalla: $(READY)  ## the two towers on Gowalla beside published models; GOWALLA=folder of its files
 	$(BIN)/python -W ignore -m benchmarks.gowalla --data $(GOWALLA) --date $$(date -u +%F)
+
+bench-globo: $(READY)  ## G1's news hour by hour beside published models, five seeds; GLOBO=home that was built at hourly grain
+	$(BIN)/python -W ignore -m benchmarks.walk_forward --home $(GLOBO) --half reported --seeds 1 2 3 4 5 --date $$(date -u +%F)
 
 bench-encoders: $(READY)  ## every encoder of a history, three seeds each, on the training sets in TASTEMAKER_HOME
 	$(BIN)/python -W ignore -m benchmarks.encoders --date $$(date -u +%F)

@@ -26,6 +26,11 @@ class RowAdam(tf.Module):
         self._first = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self._variables]
         self._second = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in self._variables]
 
+    @property
+    def own(self) -> tuple[tf.Variable, ...]:
+        """What it remembers, beside what is learnt: with the same values it goes on the same way."""
+        return (self.learning_rate, self._steps, *self._first, *self._second)
+
     def apply(self, gradients: Iterable[tf.Tensor | tf.IndexedSlices]) -> None:
         """One step; a gradient that is `tf.IndexedSlices` moves the rows it names, however often it names them."""
         step = tf.cast(self._steps.assign_add(1), tf.float32)

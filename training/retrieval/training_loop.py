@@ -1,5 +1,6 @@
 """How the towers learn: requests against the items that compete for them, batch by batch."""
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,6 +15,8 @@ from training.retrieval.row_adam import RowAdam
 from training.retrieval.softmax_loss import ManyPositives
 from training.retrieval.two_tower import TwoTower
 from training.vocabulary import UNKNOWN
+
+RANDOM = "random"
 
 
 class TowerTraining:
@@ -45,6 +48,18 @@ class TowerTraining:
             sizes.append(len(batch.pairs))
         self._tower.settle()
         return float(np.average([float(loss) for loss in losses], weights=sizes))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Weights, moments and the place in the random numbers, for a process that goes on where this one ends."""
+        variables = (*self._tower.weights.values(), *self._optimizer.own)
+        arrays = {str(at): variable.numpy() for at, variable in enumerate(variables)}
+        return {**arrays, RANDOM: np.array(json.dumps(self._random.bit_generator.state))}
+
+    def go_on_from(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes what `state` gave of a training of the same tower with the same settings."""
+        for at, variable in enumerate((*self._tower.weights.values(), *self._optimizer.own)):
+            variable.assign(state[str(at)])
+        self._random.bit_generator.state = json.loads(str(state[RANDOM]))
 
     def slow_down(self, share: float) -> None:
         """From now on steps have this share of the learning rate."""

@@ -1,0 +1,127 @@
+"""G1's clicks hour by hour: `make bench-globo`, or for a quick look `python -m benchmarks.walk_forward --windows 24 …`.
+
+The home was built by `tastemaker ingest`, `transform` and `features materialize` with `benchmarks/globo.yaml`. What was
+walked lies in the home and is not walked again; only a walk over every hour writes `benchmarks/results/globo.json`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from benchmarks.walk_forward.checkpoint import Kept, walked
+from benchmarks.walk_forward.families import FAMILIES
+from benchmarks.walk_forward.sessions import HOUR, Site
+from benchmarks.walk_forward.walk import RANKED, Figures, Walk
+from tastemaker.home import Home
+from tastemaker.settings import PROJECT_ROOT
+from tastemaker.steps import write_atomically
+
+CONFIG = PROJECT_ROOT / "benchmarks" / "globo.yaml"
+RESULT = PROJECT_ROOT / "benchmarks" / "results" / "globo.json"
+PUBLISHED = {  # NDCG@20, HR@20: Transformers4Rec (RecSys 2021), tables 1 and 2
+    "V-SkNN": (0.3511, 0.6601),
+    "STAN": (0.3570, 0.6681),
+    "VSTAN": (0.3586, 0.6668),
+    "GRU4Rec, full training": (0.2596, 0.5029),
+    "GRU": (0.3549, 0.6632),
+    "XLNet, masked LM": (0.3607, 0.6605),
+    "XLNet with side features": (0.3675, 0.6721),
+}
+
+
+def main() -> None:
+    """Walks as far as asked, and prints the table of what has been walked."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--home", type=Path, required=True, help="a home at hourly grain")
+    options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
+    options.add_argument("--windows", type=int, help="hours, after the first; all without it")
+    options.add_argument("--first", type=int, default=1, help="hour to begin with; what was before is not learnt")
+    options.add_argument("--seeds", type=int, nargs="+", default=[1], help="one walk each")
+    options.add_argument("--half", choices=("tuning", "reported"), default="tuning", help="sessions that are answered")
+    options.add_argument("--families", action="store_true", help="also rankers that lack a family of features each")
+    options.add_argument("--config", type=Path, default=CONFIG)
+    given = options.parse_args()
+    site = Site.of(Home(given.home), given.config)
+    first = site.first_hour() + given.first * HOUR
+    end = site.last_hour() if given.windows is None else min(first + given.windows * HOUR, site.last_hour())
+    figures = [_walk(site, seed, given, first, end) for seed in given.seeds]
+    result = summary(figures)
+    print(table(result["lines"]))
+    if given.windows is None and given.first == 1:
+        result |= {"half": given.half, "seeds": given.seeds, "date": given.date, **_circumstances(given)}
+        write_atomically(RESULT, json.dumps(result, indent=1) + "\n")
+
+
+def _walk(site: Site, seed: int, given: argparse.Namespace, first: datetime, end: datetime) -> dict[str, Figures]:
+    families = tuple(FAMILIES) if given.families else ()
+    walk = Walk(site, seed, given.half == "reported", families)
+    name = f"{given.half}-from-{given.first}-seed-{seed}{'-families' if families else ''}"
+    kept = Kept(site.kept / name)
+    began = time.monotonic()
+
+    def tell(hour: datetime, figures: Figures) -> None:
+        best = figures.get(RANKED, {})
+        told = ", ".join(f"{metric} {value:.4f}" for metric, value in best.items())
+        sessions = int(figures.get("sessions", {}).get("answered", 0))
+        print(f"{hour:%m-%d %H}:00 {sessions} sessions, {told} ({time.monotonic() - began:.0f} s)", flush=True)
+
+    walked(walk, kept, first, end, tell)
+    return {hour: found for hour, found in kept.figures().items() if datetime.fromisoformat(hour) < end}
+
+
+def summary(walks: Sequence[dict[str, Figures]]) -> dict[str, Any]:
+    """By line the mean over hours, and over walks with its standard deviation.
+
+    >>> hour = {"blend": {"hr@20": 0.5}, "sessions": {"answered": 9.0}}
+    >>> summary([{"a": hour, "b": {}, "c": {"blend": {"hr@20": 0.7}, "sessions": {"answered": 3.0}}}])
+    {'hours': 2, 'sessions': 12, 'lines': {'blend': {'hr@20': 0.6, 'hr@20_deviation': 0.0}}}
+    """
+    hours = [[found for found in walk.values() if found] for walk in walks]
+    lines: dict[str, dict[str, float]] = {}
+    for line, metrics in hours[0][0].items():
+        if line == "sessions":
+            continue
+        lines[line] = {}
+        for metric in metrics:
+            means = [float(np.mean([found[line][metric] for found in walk])) for walk in hours]
+            lines[line][metric] = round(float(np.mean(means)), 4)
+            lines[line][f"{metric}_deviation"] = round(float(np.std(means)), 4)
+    sessions = int(sum(found["sessions"]["answered"] for found in hours[0]))
+    return {"hours": len(hours[0]), "sessions": sessions, "lines": lines}
+
+
+def table(lines: dict[str, dict[str, float]]) -> str:
+    """The lines beside the published ones, as Markdown, best NDCG last."""
+    rows = [(name, ndcg, hr, "published") for name, (ndcg, hr) in PUBLISHED.items()]
+    rows += [(line, found["ndcg@20"], found["hr@20"], "here") for line, found in lines.items() if "hr@20" in found]
+    told = [
+        f"| {name} | {ndcg:.4f} | {hr:.4f} | {where} |" for name, ndcg, hr, where in sorted(rows, key=lambda r: r[1])
+    ]
+    return "\n".join(["| system | NDCG@20 | HR@20 | |", "|---|---|---|---|", *told])
+
+
+def _circumstances(given: argparse.Namespace) -> dict[str, Any]:
+    seeds = " ".join(str(seed) for seed in given.seeds)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    return {
+        "command": f"python -m benchmarks.walk_forward --home … --half {given.half} --seeds {seeds}",
+        "commit": commit.stdout.strip(),
+        "machine": f"{platform.machine()}, {psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
+    }
+
+
+if __name__ == "__main__":
+    main()

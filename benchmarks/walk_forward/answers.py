@@ -1,0 +1,98 @@
+"""What the graph made of an hour's requests: candidates and features, of which lists are made and the ranker learns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from benchmarks.walk_forward.sessions import wanted
+from tastemaker import names
+from tastemaker.moments import microseconds
+from training.feature_tensors import column_of, padded, query_tensors, request_timestamps
+from training.ranking.features import FEATURE_NAMES
+from training.ranking.rows import REQUESTS_AT_ONCE, RankerRows
+from training.release.fused_graph import FusedRecommender
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The candidates of an hour's requests.
+
+    Attributes:
+        items: int32 `[requests, C]`, indices in the graph's universe; −1 where there is none.
+        features: float32 `[requests, C, F]`.
+        wanted: int32 `[requests]`, the item that was taken.
+        moments: int64 `[requests]`, when it was, microseconds since 1970 UTC.
+    """
+
+    items: np.ndarray
+    features: np.ndarray
+    wanted: np.ndarray
+    moments: np.ndarray
+
+    @classmethod
+    def of(cls, graph: FusedRecommender, asked: pa.Table) -> "Answers":
+        """The graph's candidates for every request, none of them of the running session."""
+        own = padded(column_of(asked, names.SESSION_ITEM_IDS), "", object)
+        items, features = [], []
+        for at in range(0, len(asked), REQUESTS_AT_ONCE):
+            part = asked.slice(at, REQUESTS_AT_ONCE)
+            user = {name: tf.constant(values) for name, values in query_tensors(part).items()}
+            found = graph.candidate_features(user, tf.constant(own[at : at + REQUESTS_AT_ONCE]))
+            valid = found["valid"].numpy()
+            ids = pa.array(found["item_ids"].numpy().ravel().astype(str), pa.string())
+            items.append(np.where(valid, graph.universe.indices(ids).reshape(valid.shape), -1))
+            features.append(found["features"].numpy())
+        target = graph.universe.indices(pa.array(wanted(asked).astype(str), pa.string()))
+        return cls(np.concatenate(items), np.concatenate(features), target, request_timestamps(asked))
+
+    @property
+    def valid(self) -> np.ndarray:
+        """bool `[requests, C]`, where there is a candidate."""
+        return self.items >= 0
+
+    def column(self, name: str) -> np.ndarray:
+        """One feature `[requests, C]`."""
+        return np.asarray(self.features[:, :, FEATURE_NAMES.index(name)])
+
+    def take(self, rows: np.ndarray) -> "Answers":
+        """Some of the requests."""
+        return Answers(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def best(self, scores: np.ndarray, k: int, random: np.random.Generator) -> np.ndarray:
+        """The k best items by scores `[requests, C]`, ties at random: int `[requests, k]`.
+
+        −1 where nothing is left; −inf is not in the list.
+        """
+        scores = np.where(self.valid, scores, -np.inf)
+        order = np.lexsort((random.random(scores.shape), -scores), axis=1)[:, :k]
+        best = np.take_along_axis(self.items, order, axis=1)
+        return np.where(np.isfinite(np.take_along_axis(scores, order, axis=1)), best, -1)
+
+
+def ranker_rows(answers: Sequence[Answers], now: datetime) -> RankerRows:
+    """Candidates and what was taken, of the requests whose item was taken before `now`, hour by hour."""
+    parts = [part.take(np.flatnonzero(part.moments < microseconds(now))) for part in answers]
+    labels = np.concatenate([(part.items == part.wanted[:, None])[part.valid] for part in parts])
+    sizes = np.concatenate([part.valid.sum(axis=1) for part in parts])
+    return RankerRows(
+        features=np.concatenate([part.features[part.valid] for part in parts]),
+        labels=labels.astype(np.int8),
+        items=np.concatenate([part.items[part.valid] for part in parts]),
+        request=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+        requests=len(sizes),
+        positives=len(sizes),
+        reachable=int(labels.sum()),
+        shown=0,
+    )
+
+
+def session_items(requests: pa.Table, graph: FusedRecommender) -> list[np.ndarray]:
+    """Each request's session so far as indices in the graph's universe, latest first."""
+    lists = column_of(requests, names.SESSION_ITEM_IDS)
+    found = graph.universe.indices(pc.list_flatten(lists))
+    return np.split(found, np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))[:-1])

@@ -1,0 +1,168 @@
+"""The sessions that are answered and learnt from, and the items of each hour, through the platform's own features.
+
+The protocol is that of Transformers4Rec (de Souza Pereira Moreira et al., RecSys 2021) for G1's clicks: sessions of at
+least two clicks, cut at 20; asked for is the last item, from the clicks before it; a session belongs to the hour in
+which it began. Half of the sessions, by a hash, are for tuning, the others are reported.
+"""
+
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tastemaker import names
+from tastemaker.config import Config, load_config
+from tastemaker.home import Home
+from tastemaker.moments import sql_timestamp
+from tastemaker.steps import digest_files
+from training.datasets.item_snapshots import DAY, item_snapshots
+from training.datasets.session_fold import fold_sessions
+
+HOUR = timedelta(hours=1)
+CLICKS = 20  # of a session that count
+LONGEST_SESSION = timedelta(hours=24)  # 834 of 1,041,734 have a click later than that, which is not learnt from
+HOUR_OF_SESSION, ASKED, REPORTED = "hour", "asked", "reported"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A home that was built at hourly grain, and a folder in which what was joined once is kept for the next walk."""
+
+    home: Home
+    config: Config
+    kept: Path
+
+    @classmethod
+    def of(cls, home: Home, config: Path) -> "Site":
+        """With a folder in the home, another one for other features or another config."""
+        digest = digest_files([home.offline_store, config])[:12]
+        return cls(home, load_config(config), home.root / "benchmarks" / "walk_forward" / digest)
+
+    def first_hour(self) -> datetime:
+        """The hour of the first request."""
+        return self._asked_of_warehouse(f"select date_trunc('hour', min({names.REQUEST_TIMESTAMP})) from {{}}")
+
+    def last_hour(self) -> datetime:
+        """The last hour whose sessions are all there: two before the warehouse ends, or the last begun."""
+        return self._asked_of_warehouse(
+            f"select date_trunc('hour', max({names.REQUEST_TIMESTAMP})) - interval 1 hour from {{}}"
+        )
+
+    def _asked_of_warehouse(self, question: str) -> datetime:
+        with duckdb.connect(str(self.home.warehouse), read_only=True) as warehouse:
+            [(moment,)] = warehouse.execute(question.format(names.FCT_REQUESTS)).fetchall()
+        return moment.replace(tzinfo=UTC)
+
+    def everything(self) -> tuple[pa.Table, list[str]]:
+        """Every item there will be, with its texts, and the users' countries: they get places in tables, no more."""
+        days, day = [], midnight(self.first_hour())
+        while day <= self.last_hour():
+            days.append(day)
+            day += timedelta(days=1)
+        texts = [names.ITEM_ID, "item_title", "item_category", "item_brand"]
+        items = pa.concat_tables([self.items_of(day).select(texts) for day in days])
+        countries = pa.concat_tables([self.requests_of(day).select(["user_country"]) for day in days])["user_country"]
+        found = [country for country in pc.unique(countries).to_pylist() if country]
+        return items.group_by(texts).aggregate([]).sort_by(names.ITEM_ID), sorted(found)
+
+    def requests_of(self, day: datetime) -> pa.Table:
+        """Every request but a session's first, of the sessions that began on a day, by hour and time.
+
+        Its features are as of the hour in which the session began, with the session's clicks in front of the history.
+        `hour` is that hour, `asked` says whether it is the session's last, `reported` which half the session is of.
+        """
+        path = self.kept / f"requests-{day:%Y-%m-%d}.parquet"
+        if not path.exists():
+            _write(self._joined(day), path)
+        return pq.read_table(path)
+
+    def items_of(self, day: datetime) -> pa.Table:
+        """The item snapshots at every full hour of a day."""
+        path = self.kept / f"items-{day:%Y-%m-%d}.parquet"
+        if not path.exists():
+            hours = [day + n * HOUR for n in range(24)]
+            until = self.last_hour() + 2 * HOUR
+            _write(item_snapshots(self.home, [h for h in hours if self.first_hour() < h <= until]), path)
+        return pq.read_table(path)
+
+    def _joined(self, day: datetime) -> pa.Table:
+        # Here, not above: Feast takes 3 s to import, and a walk that goes on does not need it.
+        from feature_repo.historical import historical_features
+
+        requests = self._requests(day)
+        rows = pa.table({names.USER_ID: requests[names.USER_ID], names.EVENT_TIMESTAMP: requests[HOUR_OF_SESSION]})
+        joined = historical_features(self.home, names.RECOMMEND_V1, rows)
+        for name in joined.column_names[rows.num_columns :]:
+            requests = requests.append_column(name, joined[name])
+        return fold_sessions(requests, self.config.features.history_length)
+
+    def _requests(self, day: datetime) -> pa.Table:
+        with duckdb.connect(str(self.home.warehouse), read_only=True) as warehouse:
+            found = warehouse.execute(
+                f"""
+                with turns as (
+                    select
+                        *,
+                        min({names.REQUEST_TIMESTAMP}) over session as began,
+                        row_number() over (
+                            session order by
+                                {names.REQUEST_TIMESTAMP}, cast(regexp_extract({names.REQUEST_ID}, '[0-9]+$') as int)
+                        ) as turn
+                    from {names.FCT_REQUESTS}
+                    window session as (partition by {names.USER_ID}, {names.SESSION_ID})
+                )
+                select
+                    * exclude (began, turn),
+                    date_trunc('hour', began) as {HOUR_OF_SESSION},
+                    turn = max(turn) over (partition by {names.USER_ID}, {names.SESSION_ID}) as {ASKED}
+                from turns
+                where turn between 2 and {CLICKS}
+                  and began >= {sql_timestamp(day)} and began < {sql_timestamp(day + timedelta(days=1))}
+                order by {HOUR_OF_SESSION}, {names.REQUEST_TIMESTAMP}, {names.REQUEST_ID}
+                """
+            ).to_arrow_table()
+        sessions = found[names.SESSION_ID].to_pylist()
+        return found.append_column(REPORTED, pa.array([reported(session) for session in sessions], pa.bool_()))
+
+
+def reported(session_id: str) -> bool:
+    """Whether a session is of the half that is reported.
+
+    >>> [reported(session) for session in ("1507657384234390", "1507041876347474", "1507543487411923")]
+    [False, False, False]
+    """
+    return zlib.crc32(session_id.encode()) % 2 == 1
+
+
+def of_hour(table: pa.Table, hour: datetime, column: str = HOUR_OF_SESSION) -> pa.Table:
+    """The rows of one hour."""
+    return table.filter(pc.equal(table[column], pa.scalar(hour.replace(tzinfo=None), pa.timestamp("us"))))
+
+
+def wanted(requests: pa.Table) -> np.ndarray:
+    """The item that each request asks for, object `[requests]`: a next-item request has one."""
+    return np.array([items[0] for items in requests[names.POSITIVE_ITEM_IDS].to_pylist()], object)
+
+
+def midnight(moment: datetime) -> datetime:
+    """The day that a moment is of."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def snapshot_at(items: pa.Table, hour: datetime) -> pa.Table:
+    """The items of a full hour that somebody has wanted in the three days before: at a midnight the store has all."""
+    found = of_hour(items, hour, DAY)
+    return found.filter(pc.less(found["item_days_since_last_event"], 3).fill_null(False))
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    pq.write_table(table, beside, compression="zstd")
+    beside.rename(path)

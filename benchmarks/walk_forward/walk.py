@@ -1,0 +1,184 @@
+"""One walk: every hour is answered with what was learnt from all before it, and then learnt from."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import lightgbm as lgb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmarks.walk_forward.answers import Answers, ranker_rows, session_items
+from benchmarks.walk_forward.families import without
+from benchmarks.walk_forward.news_tower import LEARNT_AGAIN_HOURS, NewsTower, between
+from benchmarks.walk_forward.session_knn import Clicks, session_knn
+from benchmarks.walk_forward.sessions import (
+    ASKED,
+    HOUR,
+    LONGEST_SESSION,
+    REPORTED,
+    Site,
+    midnight,
+    of_hour,
+    snapshot_at,
+    wanted,
+)
+from tastemaker import names
+from training.evaluation.metrics import hits_of, ndcg, recall
+from training.feature_tensors import request_timestamps
+from training.ranking.fit import fit_trees
+from training.ranking.rows import RankerRows
+from training.release.fused_graph import FusedRecommender
+from training.sources.trained import TrainedSources
+
+K = 20
+ROWS_AN_HOUR = 250  # requests that the ranker learns from; 24 hours of them are 1.2 million pairs
+RANKER_HOURS = 24
+FITTED_EVERY = 3  # hours
+LEAST_HOURS = 4  # of rows before the first ranker; until then the blend ranks
+KNN_HOURS = 36
+RANKED = "retriever + LightGBM"
+HOUR_MICROSECONDS = 3_600_000_000
+
+Figures = dict[str, dict[str, float]]
+
+
+class Walk:
+    """The towers, the graph, the ranker's rows and the rankers, as they are when the next hour is to be answered.
+
+    Args:
+        site: the home.
+        seed: of the towers, the trees and of ties.
+        reported: which half of the sessions is answered.
+        families: each has a ranker that lacks that family of features, too.
+    """
+
+    def __init__(self, site: Site, seed: int, reported: bool, families: tuple[str, ...] = ()) -> None:
+        self.site, self.seed, self.families = site, seed, families
+        self._reported = reported
+        self.random = np.random.default_rng(seed)
+        self.rows: list[Answers] = []
+        self.rankers: dict[str, lgb.Booster] = {}
+        self._days: dict[datetime, tuple[pa.Table, pa.Table]] = {}
+        config = site.config
+        universe, countries = site.everything()
+        settings = config.retriever.model_copy(update={"seed": seed})
+        self.news = NewsTower(settings, universe[names.ITEM_ID].to_pylist(), countries, site.first_hour())
+        self._graph = FusedRecommender(
+            self.news.tower,
+            universe,
+            config.candidates,
+            config.features.history_length,
+            config.features.neighbours,
+            trained=TrainedSources(),
+        )
+
+    def hours(self, first: datetime, end: datetime) -> Iterator[tuple[datetime, Figures]]:
+        """Each hour of `[first, end)` with the figures of its lines, means over the hour's sessions."""
+        hour = first
+        while hour < end:
+            yield hour, self._one(hour)
+            hour += HOUR
+
+    def _one(self, hour: datetime) -> Figures:
+        requests, items = self._day(midnight(hour))
+        snapshot = snapshot_at(items, hour)
+        if not len(snapshot):
+            return {}
+        self.news.meet(snapshot)
+        past = self._past(hour, LEARNT_AGAIN_HOURS)
+        self.news.learn(past, wanted(past), snapshot)
+        asked = of_hour(requests, hour)
+        asked = asked.filter(pc.and_(asked[ASKED], pc.equal(asked[REPORTED], self._reported)))
+        if not len(asked):
+            return {}
+        self._graph.load_snapshot(snapshot, hour)
+        answers = Answers.of(self._graph, asked)
+        self._fit(hour)
+        lists = {line: answers.best(scores, K, self.random) for line, scores in self._scores(answers).items()}
+        lists["session k-NN"] = self._knn(hour, asked)
+        figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
+        figures["candidates"] = {"recall": float((answers.items == answers.wanted[:, None]).any(axis=1).mean())}
+        figures["sessions"] = {"answered": float(len(asked))}
+        chosen = np.sort(self.random.permutation(len(asked))[:ROWS_AN_HOUR])
+        self.rows = [*self.rows[-RANKER_HOURS + 1 :], answers.take(chosen)]
+        return figures
+
+    def _past(self, hour: datetime, hours: int) -> pa.Table:
+        """The requests that were answered by a click in the last hours before this one."""
+        since = hour - hours * HOUR
+        days, day = [], max(midnight(since - LONGEST_SESSION), midnight(self.site.first_hour()))
+        while day < hour:
+            requests, _ = self._day(day)
+            days.append(requests.filter(pa.array(between(requests, since, hour))))
+            day += timedelta(days=1)
+        return pa.concat_tables(days)
+
+    def _scores(self, answers: Answers) -> dict[str, np.ndarray]:
+        """Of every line but the k-NN, `[requests, C]`."""
+        sources = self._graph.sources
+        popular = -sources.popularity.rank.numpy()[np.maximum(answers.items, 0)]
+        lines = {
+            "two-tower": _listed(answers.column("retrieval_rank"), names.SOURCE_TWO_TOWER, self._graph),
+            "co-visitation": _listed(answers.column("co_visitation_rank"), names.SOURCE_CO_VISITATION, self._graph),
+            "popularity": popular,
+            "blend": answers.column("blend_score"),
+        }
+        for line in (RANKED, *(f"without {family}" for family in self.families)):
+            lines[line] = self._ranked(line, answers) if line in self.rankers else lines["blend"]
+        return lines
+
+    def _ranked(self, line: str, answers: Answers) -> np.ndarray:
+        scores = np.full(answers.items.shape, -np.inf)
+        features = without(answers.features[answers.valid], _family(line))
+        scores[answers.valid] = np.asarray(self.rankers[line].predict(features, raw_score=True))
+        return scores
+
+    def _fit(self, hour: datetime) -> None:
+        """Rankers from the last hours' answers, as far as one knows by now what was taken."""
+        due = (hour - self.site.first_hour()) // HOUR % FITTED_EVERY == 0 or not self.rankers
+        if len(self.rows) < LEAST_HOURS or not due:
+            return
+        rows = ranker_rows(self.rows, hour)
+        config = self.site.config.ranker.model_copy(update={"seed": self.seed})
+        for line in (RANKED, *(f"without {family}" for family in self.families)):
+            features = without(rows.features, _family(line))
+            self.rankers[line], _ = fit_trees(RankerRows(**{**vars(rows), "features": features}), config)
+
+    def _knn(self, hour: datetime, asked: pa.Table) -> np.ndarray:
+        ended = self._past(hour, KNN_HOURS)
+        ended = ended.filter(ended[ASKED])
+        universe = self._graph.universe
+        last = universe.indices(pa.array(wanted(ended).astype(str), pa.string()))
+        whole = [np.append(item, before) for item, before in zip(last, session_items(ended, self._graph), strict=True)]
+        past = Clicks(whole, request_timestamps(ended) / HOUR_MICROSECONDS)
+        return session_knn(past, hour.timestamp() / 3600, session_items(asked, self._graph), universe.rows, K)
+
+    def _day(self, day: datetime) -> tuple[pa.Table, pa.Table]:
+        if day not in self._days:
+            if len(self._days) == 3:
+                del self._days[min(self._days)]
+            self._days[day] = self.site.requests_of(day), self.site.items_of(day)
+        return self._days[day]
+
+
+def judged(best: np.ndarray, taken: np.ndarray) -> dict[str, float]:
+    """Mean HR@k and NDCG@k of lists int `[requests, k]`, each with one relevant item.
+
+    >>> figures = judged(np.array([[5, 3], [4, 6], [7, -1], [1, 2]]), np.array([3, 4, 9, 0]))
+    >>> figures["hr@2"], round(figures["ndcg@2"], 4)
+    (0.5, 0.4077)
+    """
+    hits, one = hits_of(best, np.arange(len(taken)), taken), np.ones(len(taken), np.int64)
+    k = best.shape[1]
+    return {f"hr@{k}": float(recall(hits, one).mean()), f"ndcg@{k}": float(ndcg(hits, one).mean())}
+
+
+def _listed(place: np.ndarray, source: str, graph: FusedRecommender) -> np.ndarray:
+    """Scores of a source's list from its places `[requests, C]`."""
+    lengths = dict(zip((one.name for one in graph.sources.made), graph.sources.lengths, strict=True))
+    return np.where(place < lengths[source], -place, -np.inf)  # NaN, of a source that is off, is not below
+
+
+def _family(line: str) -> str | None:
+    return line.removeprefix("without ") if line.startswith("without ") else None
