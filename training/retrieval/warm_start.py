@@ -50,5 +50,5 @@ def warm_start(
 
 def _shape(config: dict[str, Any]) -> dict[str, Any]:
     """What `tower.json` says of a tower, but not of when it was made."""
-    same: dict[str, Any] = json.loads(json.dumps(config))
+    same: dict[str, Any] = json.loads(json.dumps(asdict(TowerConfig(**config))))  # with what is newer than the tower
     return {name: value for name, value in same.items() if name != "as_of"}

@@ -67,3 +67,11 @@ def test_a_tower_that_knows_the_rankers_requests_or_too_little_is_passed_over(ho
     assert begins_with(home) is None
     earlier(9, known_days=90)
     assert begins_with(home) == slug(9)
+
+
+def test_a_tower_saved_before_there_was_a_choice_has_the_shape_that_all_had_then(home, earlier):
+    earlier(7)
+    [saved] = home.training(AS_OF - timedelta(days=7)).rglob("tower.json")
+    shape = json.loads(saved.read_text())
+    saved.write_text(json.dumps({name: shape[name] for name in shape if name not in ("encoder", "graph_steps")}))
+    assert begins_with(home) == slug(7)
