@@ -1,15 +1,14 @@
 """Our training loop beside the stock TFRS loop at equal validation NDCG, and LightGBM's step beside a bare call.
 
-    python -m benchmarks.training_speed --date 2026-11-22 [--home var --as-of 2011-12-10] [--epochs 6] [--batch 2048]
+    TASTEMAKER_HOME=… python -m benchmarks.training_speed --date 2026-11-22 [--as-of 2011-12-10] [--seeds 3]
 
-With a home, on its training sets of an `as_of`; without, on a synthetic shop of Online Retail's size. Both loops teach
-the same towers, from the same weights, by the same pairs, step size and batch size, and take turns epoch by epoch, so
-that a busy machine weighs on both alike. The stock loop is that of TFRS's tutorials: strings through `tf.data` into the
-model, `tfrs.tasks.Retrieval` (here with temperature, log-Q and accidental hits removed, as ours has), Keras' Adam,
-`FactorizedTopK` over all items after every batch. Told are seconds until a loop's validation NDCG@20 is at least the
-bar: its own best epoch's or the other's, whichever is lower. Validation stands outside all times.
+On the training sets of a home through which `train retriever` and `train sources` have run; with `--synthetic`, on a
+made-up shop. Both loops (`benchmarks.two_loops`) teach the same towers, from the same weights, by the same pairs and
+batch size, each by the step size that suits it, and take turns epoch by epoch, so that a busy machine weighs on both
+alike. A loop ends when its validation NDCG@20 has not risen for `retriever.patience` epochs. Told are seconds until a
+loop is at the bar: its own best epoch or the other's, whichever is lower. Validation stands outside all times.
 
-The ranker's `fit_trees` is then timed beside one `lightgbm.train` on the same made-up matrix.
+The ranker's `fit_trees` is then timed beside one `lightgbm.train` for as many trees on the same matrix.
 """
 
 import argparse
@@ -19,190 +18,49 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import lightgbm as lgb
 import numpy as np
-import pyarrow as pa
-import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from benchmarks.synthetic_requests import AS_OF, synthetic_datasets
-from tastemaker import names
-from tastemaker.config import Config
-from tastemaker.home import Home
-from tastemaker.moments import microseconds
+from benchmarks.two_loops import STOCK_STEP, Shop, our_loop, stock_loop
+from tastemaker.config import Config, load_config
+from tastemaker.moments import parse_as_of
+from tastemaker.settings import Settings
 from training.datasets.build import items_file, read_dataset, requests_file
-from training.evaluation import metrics
-from training.feature_tensors import query_tensors, request_timestamps
 from training.ranking.features import FEATURE_NAMES
-from training.ranking.fit import fit_trees
+from training.ranking.fit import fit_trees, window_rows
 from training.ranking.rows import RankerRows
-from training.retrieval.batches import Learning, Rows, pair_weights, sampling_probability
-from training.retrieval.examples import Pairs, Snapshots, pair_examples
-from training.retrieval.recall import positives_of
-from training.retrieval.tower_vocabularies import tower_vocabularies
-from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import TowerConfig, TwoTower, candidate_tensors
+from training.retrieval.batches import Rows
+from training.retrieval.two_tower import TwoTower
 from training.splits import plan_windows
 
-K = 20
-TREE_ROWS = 375_000  # 1,500 requests × 250 candidates, as the ranker's window of Online Retail
-LEARNING = Learning()
-
-
-@dataclass(frozen=True)
-class Shop:
-    """One run's training sets as both loops read them."""
-
-    requests: pa.Table
-    items: pa.Table
-    as_of: datetime
-    config: Config
-
-    @cached_property
-    def user(self) -> dict[str, np.ndarray]:
-        """Every request's tensors, strings as they are."""
-        return query_tensors(self.requests)
-
-    @cached_property
-    def item(self) -> dict[str, np.ndarray]:
-        """Every item snapshot's tensors, strings as they are."""
-        return candidate_tensors(self.items)
-
-    @cached_property
-    def snapshots(self) -> Snapshots:
-        """Where an item's row of a day is."""
-        return Snapshots.of(self.items)
-
-    @cached_property
-    def moments(self) -> np.ndarray:
-        """Every request's time."""
-        return request_timestamps(self.requests)
-
-    @cached_property
-    def learnt(self) -> Pairs:
-        """The pairs before validation."""
-        pairs = pair_examples(self.requests, self.snapshots)
-        end = plan_windows(self.config.split, self.as_of).retriever_train.end
-        return pairs.select((self.moments < microseconds(end))[pairs.request])
-
-    def tower(self) -> TwoTower:
-        """An untaught tower, the same each time."""
-        settings, windows = self.config.retriever, plan_windows(self.config.split, self.as_of)
-        shape = TowerConfig.declared(settings.embedding_dimension, microseconds(windows.retriever_train.end))
-        known = windows.retriever_train.contains(self.moments)
-        requests = self.requests.filter(pa.array(known))
-        vocabularies = tower_vocabularies(shape, requests, self.items, self.learnt, self.snapshots)
-        tower = TwoTower(shape, vocabularies, settings.seed)
-        tower.fit_scales(
-            {name: values[known] for name, values in self.user.items()},
-            {name: values[np.unique(self.learnt.snapshot)] for name, values in self.item.items()},
-        )
-        return tower
-
-    def ndcg(self, tower: TwoTower, rows: Rows) -> float:
-        """Mean NDCG@20 of the validation requests, every item that existed then competing."""
-        window = plan_windows(self.config.split, self.as_of).validation
-        positives = positives_of(self.requests, self.snapshots)
-        days, found = self.snapshots.day_index(self.moments), []
-        for day in np.unique(days[window.contains(self.moments)]):
-            asked = np.flatnonzero(window.contains(self.moments) & (days == day))
-            existing = self.snapshots.existing(int(day))
-            query = tower.query_from_indices({name: tf.gather(values, asked) for name, values in rows.user.items()})
-            item = tower.candidates_from_indices({n: tf.gather(values, existing) for n, values in rows.item.items()})
-            best = tf.math.top_k(tf.linalg.matmul(query, item, transpose_b=True), K).indices.numpy()
-            ranked = np.flatnonzero(self.snapshots.rows[day] >= 0)[best]
-            counts = np.array([len(positives[row]) for row in asked])
-            relevant = np.concatenate([positives[row] for row in asked])
-            hits = metrics.hits_of(ranked, np.repeat(np.arange(len(asked)), counts), relevant)
-            found.append(metrics.ndcg(hits, counts))
-        return float(np.nanmean(np.concatenate(found)))
-
-
-class Stock(tfrs.Model):
-    """The model of TFRS's tutorials around our towers: takes strings, reports top-K accuracies of every batch."""
-
-    def __init__(self, shop: Shop, tower: TwoTower) -> None:
-        super().__init__()
-        self.tower = tower
-        catalogue = np.unique(shop.learnt.snapshot)
-        items = {name: values[catalogue] for name, values in shop.item.items()}
-        latest = np.unique(items[names.ITEM_ID], return_index=True)[1]  # each item once
-        everything = tf.data.Dataset.from_tensor_slices({name: values[latest] for name, values in items.items()})
-        self.task = tfrs.tasks.Retrieval(
-            metrics=tfrs.metrics.FactorizedTopK(
-                candidates=everything.batch(128).map(lambda some: (some[names.ITEM_ID], tower.candidates(some)))
-            ),
-            temperature=LEARNING.temperature,
-            remove_accidental_hits=True,
-        )
-
-    def compute_loss(self, inputs: dict[str, Any], training: bool = False) -> tf.Tensor:
-        """TFRS's hook: the loss of a batch; its metrics are filled on the way."""
-        return self.task(
-            self.tower.query(inputs["user"]),
-            self.tower.candidates(inputs["item"]),
-            sample_weight=inputs["weight"] / tf.reduce_sum(inputs["weight"]),
-            candidate_sampling_probability=inputs["probability"],
-            candidate_ids=inputs["item"][names.ITEM_ID],
-        )
-
-
-def stock_loop(shop: Shop, batch: int) -> tuple[TwoTower, Callable[[], object]]:
-    """The tower, and one epoch of `Model.fit` on it."""
-    tower, pairs = shop.tower(), shop.learnt
-    model = Stock(shop, tower)
-    model.compile(optimizer=tf.keras.optimizers.legacy.Adam(shop.config.retriever.learning_rate))
-    weight = pair_weights(pairs, shop.moments, LEARNING).astype(np.float32)
-    probability = sampling_probability(pairs.item)[pairs.item].astype(np.float32)
-    user = {name: tf.constant(values) for name, values in shop.user.items()}
-    item = {name: tf.constant(values) for name, values in shop.item.items()}
-
-    def example(request: tf.Tensor, snapshot: tf.Tensor, weight: tf.Tensor, probability: tf.Tensor) -> dict[str, Any]:
-        return {
-            "user": {name: tf.gather(values, request) for name, values in user.items()},
-            "item": {name: tf.gather(values, snapshot) for name, values in item.items()},
-            "weight": weight,
-            "probability": probability,
-        }
-
-    data = tf.data.Dataset.from_tensor_slices((pairs.request, pairs.snapshot, weight, probability))
-    data = (
-        data.shuffle(len(weight), seed=shop.config.retriever.seed).batch(batch).map(example).prefetch(tf.data.AUTOTUNE)
-    )
-    return tower, lambda: model.fit(data, epochs=1, verbose=0)
-
-
-def our_loop(shop: Shop, batch: int) -> tuple[TwoTower, Callable[[], object]]:
-    """The tower, and one epoch of `TowerTraining` on it; strings are looked up once, before."""
-    tower, settings = shop.tower(), shop.config.retriever
-    training = TowerTraining(tower, settings.learning_rate, settings.seed, LEARNING)
-    rows = Rows.of(tower, shop.user, shop.item)
-    return tower, lambda: training.epoch(shop.learnt, rows, batch)
+MADE_UP_REQUESTS, MADE_UP_CANDIDATES = 1_500, 250  # about Online Retail's
+STOPPING = ("num_iterations", "early_stopping_round")  # LightGBM notes them in a booster's parameters
+LOOPS = {"stock": stock_loop, "ours": our_loop}
 
 
 def in_turns(shop: Shop, epochs: int, batch: int) -> dict[str, Any]:
     """Seconds, CPU seconds and NDCG by epoch of both loops; ours begins with looking all strings up."""
     found: dict[str, Any] = {}
     loops: dict[str, tuple[TwoTower, Callable[[], object]]] = {}
-    for name, make in (("stock", stock_loop), ("ours", our_loop)):
+    for name, make in LOOPS.items():
         began, cpu = time.monotonic(), time.process_time()
         loops[name] = make(shop, batch)
         found[name] = {"seconds": [time.monotonic() - began], "cpu": [time.process_time() - cpu], "ndcg@20": []}
     rows = Rows.of(loops["ours"][0], shop.user, shop.item)
+    start = shop.ndcg(loops["ours"][0], rows)
     for epoch in range(1, epochs + 1):
         for name, (tower, run) in loops.items():
+            side = found[name]
+            if _has_ended(side["ndcg@20"], shop.config.retriever.patience):
+                continue
             began, cpu = time.monotonic(), time.process_time()
             run()
-            side = found[name]
             side["seconds"].append(time.monotonic() - began)
             side["cpu"].append(time.process_time() - cpu)
             side["ndcg@20"].append(shop.ndcg(tower, rows))
@@ -215,7 +73,9 @@ def in_turns(shop: Shop, epochs: int, batch: int) -> dict[str, Any]:
         side["cpu_to_bar"] = float(sum(side["cpu"][: 1 + reached]))
     stock, ours = found["stock"], found["ours"]
     return {
+        "seed": shop.config.retriever.seed,
         **found,
+        "ndcg_untaught": start,
         "ndcg_bar": bar,
         "stock : ours, seconds to the bar": stock["seconds_to_bar"] / ours["seconds_to_bar"],
         "stock : ours, CPU seconds to the bar": stock["cpu_to_bar"] / ours["cpu_to_bar"],
@@ -223,54 +83,78 @@ def in_turns(shop: Shop, epochs: int, batch: int) -> dict[str, Any]:
     }
 
 
-def trees_beside_bare(rounds: int = 3) -> dict[str, Any]:
-    """Seconds of the ranker's `fit_trees` on a matrix of the usual size, and of one `lightgbm.train` for as many trees.
+def _has_ended(curve: list[float], patience: int) -> bool:
+    return bool(curve) and len(curve) - 1 - int(np.argmax(curve)) >= patience
 
-    `fit_trees` trains twice: on the window's first four fifths to find how many trees, then on all of it.
-    """
-    random = np.random.default_rng(7)
-    features = random.normal(size=(TREE_ROWS, len(FEATURE_NAMES))).astype(np.float32)
-    wanted = features[:, :12].sum(axis=1) + np.abs(features[:, 12:18]).sum(axis=1) + random.normal(0, 4, TREE_ROWS)
-    labels = (wanted > np.quantile(wanted, 0.97)).astype(np.int8)
-    request = np.repeat(np.arange(TREE_ROWS // 250, dtype=np.int32), 250)
-    positives = int(labels.sum())
-    rows = RankerRows(
-        features, labels, np.zeros(TREE_ROWS, np.int32), request, TREE_ROWS // 250, positives, positives, 0
-    )
-    config, ours, bare = Config(version=1).ranker, [], []
+
+def medians(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """Over seeds, of every ratio."""
+    return {name: float(np.median([run[name] for run in runs])) for name in runs[0] if name.startswith("stock : ours")}
+
+
+def trees_beside_bare(rows: RankerRows, config: Config, rounds: int) -> dict[str, Any]:
+    """Seconds of the ranker's `fit_trees`, and of one `lightgbm.train` of as many trees from the whole matrix."""
+    ours, bare = [], []
     for _ in range(rounds):
         began = time.monotonic()
-        booster, facts = fit_trees(rows, config)
+        booster, facts = fit_trees(rows, config.ranker)
         ours.append(time.monotonic() - began)
+        asked = {name: value for name, value in booster.params.items() if name not in STOPPING}
         began = time.monotonic()
-        lgb.train(booster.params, lgb.Dataset(features, labels), facts["trees"])
+        lgb.train(asked, lgb.Dataset(rows.features, rows.labels), booster.num_trees())
         bare.append(time.monotonic() - began)
+        _tell(f"trees: fit_trees {ours[-1]:.1f} s, bare {bare[-1]:.1f} s")
     return {
-        "rows": TREE_ROWS,
-        "features": len(FEATURE_NAMES),
-        "trees": facts["trees"],
+        "rows": len(rows.labels),
+        "features": rows.features.shape[1],
+        "trees": booster.num_trees(),
+        **{name: value for name, value in facts.items() if name != "trees"},
         "fit_trees_seconds": ours,
         "bare_seconds": bare,
         "fit_trees : bare": float(np.median(np.array(ours) / np.array(bare))),
     }
 
 
+def made_up_rows() -> RankerRows:
+    """A matrix of about the size that Online Retail's ranker has."""
+    random = np.random.default_rng(7)
+    count = MADE_UP_REQUESTS * MADE_UP_CANDIDATES
+    features = random.normal(size=(count, len(FEATURE_NAMES))).astype(np.float32)
+    wanted = features[:, :12].sum(axis=1) + np.abs(features[:, 12:18]).sum(axis=1) + random.normal(0, 4, count)
+    labels = (wanted > np.quantile(wanted, 0.95)).astype(np.int8)
+    request = np.repeat(np.arange(MADE_UP_REQUESTS, dtype=np.int32), MADE_UP_CANDIDATES)
+    taken = int(labels.sum())
+    return RankerRows(features, labels, np.zeros(count, np.int32), request, MADE_UP_REQUESTS, taken, taken, 0)
+
+
+def given_shop(config: Config, as_of: datetime | None) -> tuple[Shop, RankerRows]:
+    """The training sets and the ranker's prepared matrix, of a home as of a moment or made up."""
+    if as_of is None:
+        return Shop(*synthetic_datasets(), AS_OF, config), made_up_rows()
+    home = Settings().paths
+    shop = Shop(read_dataset(requests_file(home, as_of)), read_dataset(items_file(home, as_of)), as_of, config)
+    return shop, window_rows(home, config, as_of)(plan_windows(config.split, as_of).ranker)
+
+
 def main() -> None:
     """Measures and prints one JSON line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
-    options.add_argument("--home", type=Path, help="a TASTEMAKER_HOME with training sets")
-    options.add_argument("--as-of", type=datetime.fromisoformat, help="of the home's training sets")
-    options.add_argument("--epochs", type=int, default=6)
-    options.add_argument("--batch", type=int, default=2048)
+    options.add_argument("--as-of", default="2011-12-10", help="of the training sets in the home")
+    options.add_argument("--synthetic", action="store_true", help="a made-up shop instead of a home's")
+    options.add_argument("--seeds", type=int, default=3, help="how often both loops are run")
+    options.add_argument("--epochs", type=int, default=20, help="upper bound")
+    options.add_argument("--rounds", type=int, default=5, help="how often the trees are trained")
     options.add_argument("--out", type=Path, help="where to keep the result")
     given = options.parse_args()
-    config, load_before = Config(version=1), os.getloadavg()[0]
-    if given.home:
-        home, as_of = Home(given.home), given.as_of.replace(tzinfo=UTC)
-        shop = Shop(read_dataset(requests_file(home, as_of)), read_dataset(items_file(home, as_of)), as_of, config)
-    else:
-        shop = Shop(*synthetic_datasets(), AS_OF, config)
+    config = Config(version=1) if given.synthetic else load_config(Settings().config)
+    load_before, batch = os.getloadavg()[0], config.retriever.batch_size
+    shop, rows = given_shop(config, None if given.synthetic else parse_as_of(given.as_of))
+    trees = trees_beside_bare(rows, config, given.rounds)
+    runs = []
+    for seed in range(config.retriever.seed, config.retriever.seed + given.seeds):
+        other = config.model_copy(update={"retriever": config.retriever.model_copy(update={"seed": seed})})
+        runs.append(in_turns(replace(shop, config=other), given.epochs, batch))
     result = {
         "command": " ".join(["python -m benchmarks.training_speed", *sys.argv[1:]]),
         "date": given.date,
@@ -279,11 +163,12 @@ def main() -> None:
             "cores": os.cpu_count(),
             "load_before": round(load_before, 2),
         },
-        "data": "training sets of a home" if given.home else "synthetic",
+        "data": "made up" if given.synthetic else f"training sets of a home as of {given.as_of}",
         "pairs": len(shop.learnt.request),
-        "batch": given.batch,
-        "loops": in_turns(shop, given.epochs, given.batch),
-        "trees": trees_beside_bare(),
+        "batch": batch,
+        "learning_rate": {"stock": STOCK_STEP, "ours": config.retriever.learning_rate},
+        "loops": {**medians(runs), "runs": runs},
+        "trees": trees,
     }
     if given.out:
         given.out.write_text(json.dumps(result, indent=2) + "\n")

@@ -72,6 +72,7 @@ class RetrieverConfig(_Section):
         description="The items that compete with a positive: the batch's other positives, corrected for how often each "
         "is drawn (sampled), or every item that has one (full: dearer, the larger the catalogue).",
     )
+    temperature: float = Field(default=0.1, gt=0, description="What cosines are divided by in the softmax.")
     batch_size: int = Field(default=2048, ge=2, description="Examples per step.")
     max_epochs: int = Field(default=20, ge=1, description="Upper bound; validation recall stops earlier.")
     patience: int = Field(default=2, ge=1, description="Epochs without a better validation recall@20.")
@@ -90,7 +91,9 @@ class RankerConfig(_Section):
     max_trees: int = Field(default=300, ge=1, description="Upper bound; later log-loss stops earlier.")
     leaves: int = Field(default=63, ge=2, description="Leaves per tree.")
     learning_rate: float = Field(default=0.05, gt=0, description="Shrinkage per tree.")
-    patience: int = Field(default=30, ge=1, description="Trees without a lower log-loss.")
+    feature_fraction: float = Field(default=0.7, gt=0, le=1, description="Share of the features a tree may ask.")
+    min_rows_in_leaf: int = Field(default=50, ge=1, description="Rows, below which a leaf is not made.")
+    patience: int = Field(default=15, ge=1, description="Trees without a lower log-loss.")
     seed: int = Field(default=20111210, description="Of bagging and feature sampling.")
 
 

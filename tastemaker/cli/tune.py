@@ -1,7 +1,7 @@
-"""`tastemaker tune`: a search for better settings of the retriever, to be stopped and gone on with at will."""
+"""`tastemaker tune`: a search for better settings of a model, to be stopped and gone on with at will."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from tastemaker.config import load_config
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+Model = Annotated[Literal["retriever", "ranker"], typer.Argument(help="Whose settings are searched.")]
 Trials = Annotated[int, typer.Option("--trials", min=1, help="Finished trials that the study is to have in the end.")]
 Resume = Annotated[bool, typer.Option("--resume/--anew", help="Go on with the study that is there, or begin anew.")]
 
@@ -21,9 +22,12 @@ def register(app: typer.Typer) -> None:
     app.command("tune")(tune)
 
 
-def tune(as_of: AsOf, trials: Trials = 20, resume: Resume = True, as_json: JsonOutput = False) -> None:
-    """Searches the retriever's settings by recall on the validation window; leaves a snippet and a page."""
-    from training.tuning.study import tune_retriever
+def tune(
+    as_of: AsOf, model: Model = "retriever", trials: Trials = 20, resume: Resume = True, as_json: JsonOutput = False
+) -> None:
+    """Searches a model's settings on the windows before calibration and test; leaves a snippet and a page."""
+    from training.tuning.ranker import tune_ranker
+    from training.tuning.retriever import tune_retriever
 
     now = settings()
 
@@ -31,11 +35,12 @@ def tune(as_of: AsOf, trials: Trials = 20, resume: Resume = True, as_json: JsonO
         reached = max(trial.intermediate_values.values())
         print(f"tune: trial {trial.number} {trial.state.name.lower()}: {reached:.4f}, {trial.params}", file=sys.stderr)
 
-    study = tune_retriever(now.paths, load_config(now.config), as_of, trials, resume=resume, tell=tell)
+    search = {"retriever": tune_retriever, "ranker": tune_ranker}[model]
+    study = search(now.paths, load_config(now.config), as_of, trials, resume=resume, tell=tell)
     facts = {
         "finished_trials": len(study.finished),
         "best_trial": study.best.number,
-        "validation_recall@20": study.best.value,
+        study.question.measure: study.best.value,
         **study.best.params,
         "snippet": str(study.folder / "best.yaml"),
         "page": str(study.folder / "study.html"),

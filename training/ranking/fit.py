@@ -18,6 +18,7 @@ from tastemaker.moments import as_of_slug
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step, write_atomically
 from training import feature_tensors, sources, splits, vocabulary
 from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.item_snapshots import DAY
 from training.ranking import past, row_scatter
 from training.ranking.calibration import Calibration, fit_calibration, log_loss, reliability
 from training.ranking.features import FEATURE_NAMES
@@ -48,7 +49,7 @@ CALIBRATION = "calibration.json"
 IMPORTANCES = "importances.json"
 
 MAX_REQUESTS = 4_000  # a window's requests are thinned to this many: 4,000 × 250 pairs × 60 features is 240 MB
-STOPPING_SHARE = 0.2  # of the ranker's window, its end: early stopping
+STOPPING_SHARE = 0.1  # of the ranker's window, its end, which says how many trees and is not learnt from
 THREADS = 1  # 360 trees on 370,000 rows: 22 s of one core; two threads that wait for a busy core took 84 s of both
 
 GRAPH_CODE = [
@@ -109,23 +110,7 @@ def train_ranker(home: Home, config: Config, as_of: datetime) -> StepReport:
 
 def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     windows = plan_windows(config.split, as_of)
-    requests = read_dataset(requests_file(home, as_of))
-    items = read_dataset(items_file(home, as_of))
-    tower = TwoTower.load(for_ranker_folder(home, as_of))
-    graph = FusedRecommender(
-        tower,
-        items,
-        config.candidates,
-        config.features.history_length,
-        config.features.neighbours,
-        sample_users.sample_users(home, config, as_of),
-        trained.TrainedSources.load(trained.for_ranker_folder(home, as_of)),
-    )
-
-    def rows_of(window: Window) -> RankerRows:
-        chosen = thinned(window.select(requests), MAX_REQUESTS, config.ranker.seed)
-        return ranker_rows(graph, chosen, items)
-
+    rows_of = window_rows(home, config, as_of)
     learned = rows_of(windows.ranker)
     curve: dict[str, dict[str, list[float]]] = {}
     booster, facts = fit_trees(learned, config.ranker, [lgb.record_evaluation(curve)])
@@ -147,6 +132,37 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     }
 
 
+def window_rows(
+    home: Home, config: Config, as_of: datetime, until: datetime | None = None
+) -> Callable[[Window], RankerRows]:
+    """What makes the rows of a window's requests, with models that know nothing from the ranker's window on.
+
+    Args:
+        until: item snapshots from then on are put aside; by default none is.
+
+    Raises TastemakerError when the training sets or the retriever are not there.
+    """
+    requests = read_dataset(requests_file(home, as_of))
+    items = read_dataset(items_file(home, as_of))
+    if until is not None:
+        items = Window("known", None, until).select(items, DAY)
+    graph = FusedRecommender(
+        TwoTower.load(for_ranker_folder(home, as_of)),
+        items,
+        config.candidates,
+        config.features.history_length,
+        config.features.neighbours,
+        sample_users.sample_users(home, config, as_of),
+        trained.TrainedSources.load(trained.for_ranker_folder(home, as_of)),
+    )
+
+    def rows_of(window: Window) -> RankerRows:
+        chosen = thinned(window.select(requests), MAX_REQUESTS, config.ranker.seed)
+        return ranker_rows(graph, chosen, items)
+
+    return rows_of
+
+
 def thinned(requests: pa.Table, at_most: int, seed: int) -> pa.Table:
     """A random `at_most` of the requests, in their order: whole requests, so that the share of positives stays."""
     if len(requests) <= at_most:
@@ -158,11 +174,13 @@ def thinned(requests: pa.Table, at_most: int, seed: int) -> pa.Table:
 def fit_trees(
     rows: RankerRows, config: RankerConfig, callbacks: Sequence[Callable[..., None]] = ()
 ) -> tuple[lgb.Booster, dict[str, Any]]:
-    """Trees for the log-loss of `labels`; how many is decided on the window's end, then all of it is learnt.
+    """Trees for the log-loss of `labels`; the window's end, of which nothing is learnt, decides how many.
 
-    `callbacks` are LightGBM's, called after every tree while how many is decided.
-    Returns the booster and the facts of the fit. No class weights: they would spoil the probability.
-    Raises TastemakerError when there is nothing to tell apart.
+    Learning all of the window again, with as many trees, costs as much once more and gains nothing that can be told
+    from chance (`benchmarks/LOG.md`).
+
+    `callbacks` are LightGBM's, called after every tree. Returns the booster and the facts of the fit. No class weights:
+    they would spoil the probability. Raises TastemakerError when there is nothing to tell apart.
     """
     end = round(rows.requests * (1 - STOPPING_SHARE))
     first, last = rows.between(0, end), rows.between(end, rows.requests)
@@ -177,10 +195,10 @@ def fit_trees(
         "metric": "binary_logloss",
         "num_leaves": config.leaves,
         "learning_rate": config.learning_rate,
-        "feature_fraction": 0.7,
+        "feature_fraction": config.feature_fraction,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
-        "min_data_in_leaf": 50,
+        "min_data_in_leaf": config.min_rows_in_leaf,
         "seed": config.seed,
         "deterministic": True,
         "force_row_wise": True,
@@ -191,12 +209,11 @@ def fit_trees(
     training = lgb.Dataset(first[0], first[1], feature_name=names)
     stopping = lgb.Dataset(last[0], last[1], reference=training)
     stop = lgb.early_stopping(config.patience, verbose=False)
-    trial = lgb.train(parameters, training, config.max_trees, valid_sets=[stopping], callbacks=[*callbacks, stop])
-    trees = max(1, trial.best_iteration)
-    booster = lgb.train(parameters, lgb.Dataset(rows.features, rows.labels, feature_name=names), trees)
+    # LightGBM itself cuts off the trees that it tried past the best
+    booster = lgb.train(parameters, training, config.max_trees, valid_sets=[stopping], callbacks=[*callbacks, stop])
     return booster, {
-        "trees": trees,
-        "stopping_log_loss": trial.best_score["valid_0"]["binary_logloss"],
+        "trees": booster.num_trees(),
+        "stopping_log_loss": booster.best_score["valid_0"]["binary_logloss"],
         "stopping_base_log_loss": log_loss(last[1], np.full(len(last[1]), first[1].mean())),
     }
 

@@ -33,7 +33,7 @@ class RankerRows:
         features: float32 `[rows, len(FEATURE_NAMES)]`.
         labels: int8 `[rows]`, 1 where the user took the item.
         items: int32 `[rows]`, the item's index in the graph's universe.
-        request: int32 `[rows]`, the index of the pair's request.
+        request: int32 `[rows]`, the index of the pair's request, never decreasing.
         requests: how many requests there are, with those that left no pair.
         positives: items the users took in these requests.
         reachable: of those, how many are among the pairs.
@@ -50,8 +50,8 @@ class RankerRows:
     shown: int
 
     def between(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features and labels of the requests with `first <= index < end`."""
-        chosen = (self.request >= first) & (self.request < end)
+        """Features and labels of the requests with `first <= index < end`: views, no copies."""
+        chosen = slice(*np.searchsorted(self.request, [first, end]))
         return self.features[chosen], self.labels[chosen]
 
 

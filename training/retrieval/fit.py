@@ -295,7 +295,9 @@ class RetrieverTraining:
 
     def _training(self, tower: TwoTower) -> TowerTraining:
         settings = self.settings
-        return TowerTraining(tower, settings.learning_rate, settings.seed, Learning(settings.loss))
+        return TowerTraining(
+            tower, settings.learning_rate, settings.seed, Learning(settings.loss, settings.temperature)
+        )
 
     def _rows(self, tower: TwoTower) -> Rows:
         return Rows.of(tower, self.user_tensors, self.item_tensors)
@@ -311,8 +313,8 @@ class RetrieverTraining:
         """What TensorBoard calls a training with these settings."""
         s = self.settings
         return (
-            f"two_tower {s.encoder}, {s.embedding_dimension} dimensions, {s.loss} softmax, batch {s.batch_size}, "
-            f"step {s.learning_rate:g}, as of {as_of_slug(self.windows.as_of)}, seed {s.seed}"
+            f"two_tower {s.encoder}, {s.embedding_dimension} dimensions, {s.loss} softmax at {s.temperature:g}, "
+            f"batch {s.batch_size}, step {s.learning_rate:g}, as of {as_of_slug(self.windows.as_of)}, seed {s.seed}"
         )
 
     def _save(self, for_ranker: TwoTower, published: TwoTower) -> None:

@@ -11,30 +11,32 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
-from tastemaker.config import Config
 from training.evaluation import plots
+from training.tuning.question import Question
 
 TEMPLATE = Path(__file__).with_name("study.html.j2")
+STEPS = "steps"  # a trial's note of how long it learnt, in epochs or trees; else as often as it reported
 WEIGHED = 4  # complete trials that it takes to say what mattered
 
 
-def best_settings(best: FrozenTrial, config: Config) -> str:
+def best_settings(best: FrozenTrial, question: Question) -> str:
     """The best trial's values as the lines of a config file; on top what they reached."""
-    start = {key: getattr(config.retriever, key) for key in best.params}
+    start = {key: getattr(question.settings, key) for key in best.params}
     return (
-        f"# validation recall@20 {best.value:.4f}, trial {best.number}; {_changed(start, best.params)}\n"
-        + yaml.safe_dump({"retriever": best.params}, sort_keys=False)
+        f"# {question.measure} {best.value:.4f}, trial {best.number}; {_changed(start, best.params)}\n"
+        + yaml.safe_dump({question.section: best.params}, sort_keys=False)
     )
 
 
-def study_page(study: optuna.Study, finished: list[FrozenTrial], config: Config) -> str:
+def study_page(study: optuna.Study, finished: list[FrozenTrial], question: Question) -> str:
     """Best settings, the history, what mattered, every trial."""
     complete = [trial for trial in finished if trial.state is TrialState.COMPLETE]
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined)
     return environment.get_template(TEMPLATE.name).render(
+        question=question,
         best=study.best_trial,
-        snippet=best_settings(study.best_trial, config),
-        history=Markup(plots.svg(8, 3, lambda figure: _history(figure, finished))),
+        snippet=best_settings(study.best_trial, question),
+        history=Markup(plots.svg(8, 3, lambda figure: _history(figure, finished, question.measure))),
         importances=Markup(_importances(study)) if len(complete) >= WEIGHED else None,
         weighed=WEIGHED,
         trials=[_row(trial) for trial in finished],
@@ -42,8 +44,8 @@ def study_page(study: optuna.Study, finished: list[FrozenTrial], config: Config)
     )
 
 
-def _history(figure: Figure, finished: list[FrozenTrial]) -> None:
-    """Every trial's recall in their order, given-up ones hollow, and the best so far."""
+def _history(figure: Figure, finished: list[FrozenTrial], measure: str) -> None:
+    """What every trial reached in their order, given-up ones hollow, and the best so far."""
     axes = figure.subplots()
     reached = np.array([_reached(trial) for trial in finished])
     complete = np.array([trial.state is TrialState.COMPLETE for trial in finished])
@@ -53,7 +55,7 @@ def _history(figure: Figure, finished: list[FrozenTrial]) -> None:
     axes.plot(places[complete], reached[complete], "o", color="#2f7de1", label="complete")
     axes.plot(places[~complete], reached[~complete], "o", color="#8a8f98", fillstyle="none", label="given up")
     axes.set_xlabel("trial")
-    axes.set_title("validation recall@20")
+    axes.set_title(measure)
     axes.grid(axis="y")
     axes.legend()
 
@@ -65,7 +67,7 @@ def _importances(study: optuna.Study) -> str:
 
 
 def _reached(trial: FrozenTrial) -> float:
-    """The best recall by the trial's last epoch."""
+    """The best by the trial's last step."""
     return max(trial.intermediate_values.values())
 
 
@@ -74,7 +76,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
         "number": trial.number,
         "params": trial.params,
         "reached": _reached(trial),
-        "epochs": len(trial.intermediate_values),
+        "steps": trial.user_attrs.get(STEPS, len(trial.intermediate_values)),
         "state": "complete" if trial.state is TrialState.COMPLETE else "given up",
     }
 

@@ -117,7 +117,7 @@ def test_losses_recalls_and_the_items_in_space_are_seen_in_tensorboard(trained):
     home, report = trained
     [run] = (home.training(AS_OF) / "tensorboard").iterdir()
     assert run.name == (
-        "two_tower mean, 16 dimensions, sampled softmax, batch 128, step 0.01, as of 20200410T000000Z, seed 3"
+        "two_tower mean, 16 dimensions, sampled softmax at 0.1, batch 128, step 0.01, as of 20200410T000000Z, seed 3"
     )
     events = EventAccumulator(str(run), size_guidance={"tensors": 0})
     events.Reload()
