@@ -62,28 +62,34 @@ def item_index(items: Items, sources: CandidatesConfig) -> ItemIndex:
     return InvertedFile(items, sources.exact_up_to_items, sources.index_recall)
 
 
-class ExactIndex:
+class ExactIndex(tf.Module):
     """Every item is asked.
 
     Two items whose products differ in the last bit may change places with the size of the batch (the matrix product's
-    blocking), so what a feature is made of is computed again, pair by pair (`candidates.pair_scores`), which does not.
+    blocking), so what a feature is made of is computed again, pair by pair (`NearestItems.scores`), which does not.
     """
 
     def __init__(self, items: Items) -> None:
+        super().__init__(name="exact_index")
         self._items = items
+        # What is not available is put last by an addition: half as long as choosing from two, 20 µs of 50,000.
+        self.handicap = tf.Variable(self._handicap(), trainable=False, name="handicap")
 
     def nearest(self, query: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `ItemIndex`."""
-        products = tf.linalg.matmul(query, self._items.vectors, transpose_b=True)
-        products = tf.where(self._items.available[None, :], products, products.dtype.min)
+        products = tf.linalg.matmul(query, self._items.vectors, transpose_b=True) + self.handicap
         return block_top_k(products, count)
 
     def refresh(self, queries: Callable[[], np.ndarray]) -> None:
-        """Nothing is kept beside the items."""
+        """Follows what is available."""
+        self.handicap.assign(self._handicap())
 
     def described(self) -> dict[str, Any]:
         """See `ItemIndex`."""
         return {"kind": "exact", "items": int(np.sum(self._items.available.numpy()))}
+
+    def _handicap(self) -> tf.Tensor:
+        return tf.where(self._items.available, 0.0, tf.float32.min)
 
 
 class InvertedFile(tf.Module):
@@ -129,6 +135,7 @@ class InvertedFile(tf.Module):
 
     def refresh(self, queries: Callable[[], np.ndarray]) -> None:
         """Cells of the items as they are now: a function of the items and the sample queries alone."""
+        self._exact.refresh(queries)
         available = np.flatnonzero(self._items.available.numpy()).astype(np.int32)
         self._choices = ()
         self.probes.assign(tf.zeros_like(self.probes))
