@@ -58,7 +58,7 @@ bench-trees: $(READY)  ## the compiled forest beside LightGBM and a traversal
 	$(BIN)/python -m benchmarks.trees
 
 bench-index: $(READY)  ## a million items: the inverted file beside every item asked, NumPy and hnswlib
-	$(BIN)/python -W ignore -m benchmarks.item_index --date $$(date -u +%F) | tee benchmarks/results/item_index.json
+	$(BIN)/python -W ignore -m benchmarks.item_index --date $$(date -u +%F) --out benchmarks/results/item_index.json
 
 bench-reliability: $(READY)  ## the model server in trouble: ten times the load, 200 swaps, a hang
 	$(BIN)/python -W ignore -m benchmarks.reliability --date $$(date -u +%F)
