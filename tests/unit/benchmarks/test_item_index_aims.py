@@ -1,6 +1,7 @@
 """What the index benchmark counts as missed."""
 
 import pytest
+
 from benchmarks.item_index import AIMED_ITEMS, AIMED_RECALL, AIMED_TIMES_FASTER, missed
 
 
