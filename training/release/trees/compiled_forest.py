@@ -1,6 +1,7 @@
 """The compiled forest: LightGBM's predict as a TensorFlow module."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class CompiledForest(tf.Module):
         num_iteration: int | None = None,
         item_only: Collection[str] = (),
         user_only: Collection[str] = (),
+        encoding: Sequence[Sequence[Any]] = (),
     ) -> None:
         """Compiles a `lightgbm.Booster`, or the file that `Booster.save_model` wrote.
 
@@ -46,16 +48,20 @@ class CompiledForest(tf.Module):
                 the booster knows one, else all (a saved file has already been cut there).
             item_only: features that depend on the item alone.
             user_only: features that depend on the request alone.
+            encoding: of a model trained on a data frame, the categories of each categorical column, in the columns'
+                order: a code stands for the category at its place. LightGBM's Python package encodes by what the model
+                says; here whoever calls does, and says how.
 
         Raises:
             TastemakerError: a file that is missing, cut short, damaged or of an unknown version; an objective or a
-                feature name that is not known.
+                feature name that is not known; another encoding than the model was trained with.
         """
         super().__init__(name="compiled_forest")
         text, source, best = _model_text(booster_or_path)
         forest = _first(parse_model(text, source), best if num_iteration is None else num_iteration)
         self.feature_names = tuple(forest.feature_names if feature_names is None else feature_names)
         _check_names(self.feature_names, forest.feature_names, item_only, user_only, source)
+        _check_encoding(encoding, forest.encoding, source)
         self.item_features = tuple(name for name in self.feature_names if name in item_only)
         self.user_features = tuple(name for name in self.feature_names if name in user_only)
         self.pair_features = tuple(
@@ -240,7 +246,21 @@ def _first(forest: Forest, iterations: int) -> Forest:
     if iterations <= 0:
         return forest
     kept = forest.trees[: iterations * forest.trees_per_iteration]
-    return Forest(kept, forest.feature_names, forest.trees_per_iteration, forest.objective, forest.average_output)
+    return replace(forest, trees=kept)
+
+
+def _check_encoding(given: Sequence[Sequence[Any]], trained: Sequence[Sequence[Any]], source: str) -> None:
+    if len(given) != len(trained):
+        raise TastemakerError(
+            f"{source} was trained with the categories of {len(trained)} columns, {len(given)} are given as encoding; "
+            "give those that the release's codes stand for."
+        )
+    for column, (ours, theirs) in enumerate(zip(given, trained, strict=True)):
+        if list(ours) != list(theirs):
+            raise TastemakerError(
+                f"{source} was trained with the categories {', '.join(map(repr, theirs))} in categorical column "
+                f"{column}, the codes are of {', '.join(map(repr, ours))}; encode as it was trained, or train it again."
+            )
 
 
 def _check_names(

@@ -6,10 +6,11 @@ block a tree, the line `end of trees`, and then what predicting does not need. D
 reading them back gives the same bits.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from tastemaker.errors import TastemakerError
 
 VERSIONS = ("v3", "v4")
 END_OF_TREES = "end of trees"
+ENCODING = "pandas_categorical:"
 
 Number = TypeVar("Number", int, float)
 
@@ -61,6 +63,8 @@ class Forest:
     trees_per_iteration: int
     objective: str  # as LightGBM prints it, "binary sigmoid:1"; empty for a custom objective
     average_output: bool
+    # Of a data frame's categorical columns, in their order, the categories whose places are the codes in the trees.
+    encoding: tuple[tuple[Any, ...], ...] = ()
 
     @property
     def iterations(self) -> int:
@@ -113,6 +117,7 @@ def parse_model(text: str, source: str) -> Forest:
         trees_per_iteration=per_iteration,
         objective=header.values.get("objective", "").strip(),
         average_output="average_output" in header.values,
+        encoding=_encoding(lines[end:], source),
     )
 
 
@@ -141,6 +146,16 @@ def _parse_tree(fields: "_Fields", features: int) -> Tree:
     if np.any((tree.decision_type & 1 == 1) & ~((tree.threshold >= 0) & (tree.threshold < len(tree.bitsets)))):
         raise fields.damaged("has a categorical split without categories")
     return tree
+
+
+def _encoding(lines: Sequence[str], source: str) -> tuple[tuple[Any, ...], ...]:
+    written = next((line.removeprefix(ENCODING) for line in lines if line.startswith(ENCODING)), "null")
+    try:
+        return tuple(map(tuple, json.loads(written) or ()))
+    except (ValueError, TypeError) as problem:
+        raise TastemakerError(
+            f"{source} has a line {ENCODING!r} that cannot be read ({problem}); copy or save the model again."
+        ) from problem
 
 
 def _bitsets(fields: "_Fields") -> tuple[tuple[int, ...], ...]:

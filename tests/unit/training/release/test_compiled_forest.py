@@ -6,6 +6,7 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -248,3 +249,17 @@ def test_unknown_features_are_refused_by_name(arguments: dict[str, Any], sentenc
     booster, _ = train({"objective": "binary"}, rounds=1)
     with pytest.raises(TastemakerError, match=sentence):
         CompiledForest(booster, **arguments)
+
+
+def test_codes_of_other_categories_than_it_was_trained_with_are_refused_by_name() -> None:
+    colours = ["blue", "green", "red"]
+    frame = pd.DataFrame({"colour": pd.Categorical([*colours] * 40, categories=colours), "size": np.arange(120.0)})
+    label = (frame["colour"] == "green").astype(float)
+    booster = lgb.train({"verbose": -1, "min_data_in_leaf": 1, "min_data_per_group": 1}, lgb.Dataset(frame, label), 3)
+    with pytest.raises(TastemakerError, match="categories of 1 columns, 0 are given"):
+        CompiledForest(booster)
+    with pytest.raises(TastemakerError, match="'green', 'red' in categorical column 0, the codes are of 'green'"):
+        CompiledForest(booster, encoding=[["green", "blue", "red"]])
+    codes = np.stack([frame["colour"].cat.codes, frame["size"]], axis=1).astype(np.float64)
+    ours = CompiledForest(booster, encoding=[colours]).raw_scores(codes)
+    np.testing.assert_allclose(ours, booster.predict(frame, raw_score=True), rtol=0, atol=1e-12)
