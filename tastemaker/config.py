@@ -42,6 +42,12 @@ class FeaturesConfig(_Section):
     )
     history_length: int = Field(default=100, ge=1, description="Distinct items kept in a user's history.")
     neighbours: int = Field(default=20, ge=1, description="Items kept per item as bought or seen together.")
+    neighbour_half_life_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="Age at which a pair of a session counts half for 'neighbours', counted in the session's order at "
+        "every tick; null: sessions with both, of 90 days, evenly.",
+    )
 
 
 class SplitConfig(_Section):
@@ -119,6 +125,9 @@ class CandidatesConfig(_Section):
         gt=0,
         le=1,
         description="What an item of the history says, against the next later one; 1 is as much.",
+    )
+    session_half_life_days: float = Field(
+        default=30.0, gt=0, description="Age at which a past session says half as much to 'user_knn'."
     )
     factors: int = Field(default=64, ge=2, description="Width of the vectors of 'matrix_factorization'.")
     seed: int = Field(default=20111210, description="Of the factors' initial values and of the blend's search.")

@@ -93,7 +93,7 @@ SOURCES: dict[str, Callable[[ItemSnapshot], Source]] = {
     names.SOURCE_HISTORY: lambda items: OwnHistory(),
     names.SOURCE_POPULAR: lambda items: Popularity(items, 5, 3.0),
     names.SOURCE_CO_VISITATION: lambda items: CoVisitation(),
-    names.SOURCE_USER_KNN: lambda items: UserKnn(items, sessions(len(items.universe.item_ids))),
+    names.SOURCE_USER_KNN: lambda items: UserKnn(items, sessions(len(items.universe.item_ids)), 30.0),
     names.SOURCE_MATRIX_FACTORIZATION: _factors,
     names.SOURCE_CONTENT: Content,
 }

@@ -134,7 +134,8 @@ class CandidateSources(tf.Module):
         made += [self.popularity] if config.popular else []
         made += [CoVisitation()] if config.co_visitation else []
         if config.user_knn:
-            made.append(UserKnn(items, _required(trained.sessions, names.SOURCE_USER_KNN)))
+            sessions = _required(trained.sessions, names.SOURCE_USER_KNN)
+            made.append(UserKnn(items, sessions, config.session_half_life_days))
         if config.matrix_factorization:
             factors = _required(trained.factors, names.SOURCE_MATRIX_FACTORIZATION)
             made.append(MatrixFactorization(items, factors))

@@ -24,7 +24,6 @@ SESSIONS_OF_AN_ITEM = 128  # its latest; best-sellers have more than a thousand
 ITEMS_OF_A_SESSION = 60  # nine of ten Online Retail sessions have fewer than 47
 SESSIONS = 50_000  # the latest; what a release keeps of them is bounded: 12 MB
 NEIGHBOURS = 200
-SESSION_HALF_LIFE_DAYS = 30.0
 FILE = "sessions.npz"
 
 
@@ -37,12 +36,14 @@ class Sessions:
         starts: int64 `[sessions + 1]`, where each session starts in `members`.
         members: int32, places in `item_ids`, session after session.
         days: float32 `[sessions]`, age at the end of the training window.
+        room: how many sessions there may be when others take their place (`UserKnn.load`); these, if less.
     """
 
     item_ids: tuple[str, ...]
     starts: np.ndarray
     members: np.ndarray
     days: np.ndarray
+    room: int = 0
 
     @classmethod
     def fit(
@@ -55,7 +56,9 @@ class Sessions:
             moments: int64 `[sessions]`, microseconds since 1970 UTC.
             end: of the training window.
         """
-        pairs = np.unique(np.stack([owner, items], axis=1), axis=0)  # an item counts once in a session
+        width = len(item_ids)
+        once = np.unique(owner.astype(np.int64) * width + items)  # an item counts once in a session
+        pairs = np.stack([once // width, once % width], axis=1)
         present = np.unique(pairs[:, 0])
         latest = present[np.lexsort((-present, -moments[present]))][:SESSIONS]
         rank = np.full(len(moments), -1, np.int64)
@@ -84,25 +87,33 @@ class UserKnn(tf.Module):
 
     name = names.SOURCE_USER_KNN
 
-    def __init__(self, items: ItemSnapshot, trained: Sessions) -> None:
+    def __init__(self, items: ItemSnapshot, trained: Sessions, half_life_days: float) -> None:
         super().__init__(name=names.SOURCE_USER_KNN)
-        self._items = items
-        self.sessions = len(trained.days)
-        universe = items.universe
+        self._items, self._half_life_days = items, half_life_days
+        self.sessions = max(trained.room, len(trained.days))
+        rows, unknown = items.universe.rows, items.universe.unknown
+        self.items_of = _filled([self.sessions + 1, ITEMS_OF_A_SESSION], unknown, "items_of")
+        self.sessions_of = _filled([rows, SESSIONS_OF_AN_ITEM], self.sessions, "sessions_of")
+        self.weight = _filled([self.sessions + 1], 0.0, "weight")
+        self.rarity = _filled([rows], 0.0, "rarity")
+        self.load(trained)
+
+    def load(self, trained: Sessions) -> None:
+        """Takes other sessions, no more than there is room for: the newest of a walk, without tracing a graph again."""
+        universe = self._items.universe
         at = universe.indices(pa.array(trained.item_ids, pa.string()))
         sizes = np.diff(trained.starts)
-        count = len(sizes)
-        session = np.repeat(np.arange(count), sizes)
+        session = np.repeat(np.arange(len(sizes)), sizes)
         item = at[trained.members]
         known = item != universe.unknown
         session, item = session[known], item[known]
         occurs = np.bincount(item, minlength=universe.rows)
-        self.items_of = _table(session, item, count + 1, ITEMS_OF_A_SESSION, universe.unknown, "items_of")
-        self.sessions_of = _table(item, session, universe.rows, SESSIONS_OF_AN_ITEM, count, "sessions_of")
-        weight = 0.5 ** (trained.days / SESSION_HALF_LIFE_DAYS) / np.sqrt(np.maximum(sizes, 1))
-        self.weight = tf.Variable(np.append(weight, 0.0).astype(np.float32), trainable=False, name="weight")
-        rarity = np.log((count + 1) / (occurs + 1)).astype(np.float32)
-        self.rarity = tf.Variable(rarity, trainable=False, name="rarity")
+        _fill(self.items_of, session, item, universe.unknown)
+        _fill(self.sessions_of, item, session, self.sessions)
+        weight = np.zeros(self.sessions + 1, np.float32)
+        weight[: len(sizes)] = 0.5 ** (trained.days / self._half_life_days) / np.sqrt(np.maximum(sizes, 1))
+        self.weight.assign(weight)
+        self.rarity.assign(np.log((len(sizes) + 1) / (occurs + 1)).astype(np.float32))
 
     def propose(self, asked: Asked, count: tf.Tensor | int) -> Proposals:
         """See `Source`; the score is the votes of the nearest sessions."""
@@ -138,12 +149,16 @@ class UserKnn(tf.Module):
         return summed * self.rarity
 
 
-def _table(row: np.ndarray, value: np.ndarray, rows: int, width: int, padding: int, name: str) -> tf.Variable:
-    """int32 `[rows, width]`: the first `width` values of each row, in the order given, then `padding`."""
+def _filled(shape: list[int], value: float, name: str) -> tf.Variable:
+    return tf.Variable(tf.fill(shape, value), trainable=False, name=name)
+
+
+def _fill(table: tf.Variable, row: np.ndarray, value: np.ndarray, padding: int) -> None:
+    """Writes int32 `[rows, width]`: the first `width` values of each row, in the order given, then `padding`."""
     order = np.argsort(row, kind="stable")
     row, value = row[order], value[order]
     place = np.arange(len(row)) - np.searchsorted(row, row)
-    kept = place < width
-    table = np.full((rows, width), padding, np.int32)
-    table[row[kept], place[kept]] = value[kept]
-    return tf.Variable(table, trainable=False, name=name)
+    filled = np.full(table.shape, padding, np.int32)
+    kept = place < filled.shape[1]
+    filled[row[kept], place[kept]] = value[kept]
+    table.assign(filled)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from toys import news_site as toy
 
-import tests.toys.news_site as toy
 from benchmarks.walk_forward import checkpoint, walk
 from benchmarks.walk_forward.__main__ import summary, table
 from benchmarks.walk_forward.checkpoint import Kept, walked

@@ -1,11 +1,13 @@
 """Each source against the same thing said in plain Python, or by the library it was trained with."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import tensorflow as tf
 from implicit.als import AlternatingLeastSquares
 from toys import asked_sources as toy
 from toys import two_tastes
@@ -20,6 +22,7 @@ from training.sources.own_history import OwnHistory
 from training.sources.popularity import Popularity
 
 HISTORY = [2, 4, 7]
+HALF_LIFE_DAYS = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -171,20 +174,40 @@ def test_neighbouring_sessions_vote(items):
     votes = {}
     for members, days in zip(sessions, trained.days, strict=True):
         similarity = sum(_weights().get(item, 0.0) for item in members)
-        similarity *= 0.5 ** (days / user_knn.SESSION_HALF_LIFE_DAYS) / math.sqrt(len(members))
+        similarity *= 0.5 ** (days / HALF_LIFE_DAYS) / math.sqrt(len(members))
         for item in members:
             votes[item] = votes.get(item, 0.0) + similarity
     rarity = {item: math.log((len(sessions) + 1) / (1 + sum(item in s for s in sessions))) for item in votes}
     expected = {item: value * rarity[item] for item, value in votes.items()}
-    found, scores = _as_lists(user_knn.UserKnn(items, trained).propose(toy.asked(items, [HISTORY]), 6))
+    found, scores = _as_lists(user_knn.UserKnn(items, trained, HALF_LIFE_DAYS).propose(toy.asked(items, [HISTORY]), 6))
     best, values = _best(expected, 6)
     np.testing.assert_allclose(scores, values, rtol=1e-5)
     assert found == best
+
+
+def test_other_sessions_take_the_place_of_those_before(items):
+    first = toy.sessions()
+    other = user_knn.Sessions.fit(
+        np.array([0, 0, 1, 1, 2, 2, 2]),
+        np.array([*HISTORY[:1], 7, *HISTORY[1:2], 8, 9, 10, HISTORY[0]]),
+        np.array([microseconds(two_tastes.AS_OF - timedelta(days=d)) for d in (1, 2, 3)]),
+        items.universe.item_ids,
+        two_tastes.AS_OF,
+    )
+    source = user_knn.UserKnn(items, replace(first, room=len(first.days) + 5), HALF_LIFE_DAYS)
+    ask = tf.function(lambda: source.propose(toy.asked(items, [HISTORY]), 6).scores)
+    roomy = ask().numpy()
+    exact = user_knn.UserKnn(items, first, HALF_LIFE_DAYS).propose(toy.asked(items, [HISTORY]), 6).scores.numpy()
+    np.testing.assert_array_equal(roomy, exact)
+    source.load(other)
+    alone = user_knn.UserKnn(items, other, HALF_LIFE_DAYS).propose(toy.asked(items, [HISTORY]), 6).scores.numpy()
+    np.testing.assert_array_equal(ask().numpy(), alone)
+    assert not np.array_equal(alone, exact)
 
 
 def test_only_the_nearest_sessions_vote_and_long_tables_are_cut(items, monkeypatch):
     monkeypatch.setattr(user_knn, "NEIGHBOURS", 1)
     monkeypatch.setattr(user_knn, "ITEMS_OF_A_SESSION", 2)
     trained = toy.sessions()
-    found, _ = _as_lists(user_knn.UserKnn(items, trained).propose(toy.asked(items, [HISTORY]), 6))
+    found, _ = _as_lists(user_knn.UserKnn(items, trained, HALF_LIFE_DAYS).propose(toy.asked(items, [HISTORY]), 6))
     assert sum(item != items.universe.unknown for item in found) <= 2
