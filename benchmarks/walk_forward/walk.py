@@ -30,6 +30,7 @@ from training.ranking.fit import fit_trees
 from training.ranking.rows import RankerRows
 from training.release.fused_graph import FusedRecommender
 from training.sources.trained import TrainedSources
+from training.sources.user_knn import SESSIONS, Sessions, UserKnn
 
 K = 20
 ROWS_AN_HOUR = 250  # requests that the ranker learns from; 24 hours of them are 1.2 million pairs
@@ -70,7 +71,7 @@ class Walk:
             config.candidates,
             config.features.history_length,
             config.features.neighbours,
-            trained=TrainedSources(),
+            trained=TrainedSources(sessions=_no_sessions(universe[names.ITEM_ID].to_pylist())),
         )
 
     def hours(self, first: datetime, end: datetime) -> Iterator[tuple[datetime, Figures]]:
@@ -93,10 +94,13 @@ class Walk:
         if not len(asked):
             return {}
         self._graph.load_snapshot(snapshot, hour)
+        ended = self._past(hour, KNN_HOURS)
+        ended = ended.filter(ended[ASKED])
+        self._remember(hour, ended)
         answers = Answers.of(self._graph, asked)
         self._fit(hour)
         lists = {line: answers.best(scores, K, self.random) for line, scores in self._scores(answers).items()}
-        lists["session k-NN"] = self._knn(hour, asked)
+        lists["session k-NN"] = self._rival(hour, ended, asked)
         figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
         figures["candidates"] = {"recall": float((answers.items == answers.wanted[:, None]).any(axis=1).mean())}
         figures["sessions"] = {"answered": float(len(asked))}
@@ -122,6 +126,7 @@ class Walk:
             "two-tower": _listed(answers.column("retrieval_rank"), names.SOURCE_TWO_TOWER, self._graph),
             "co-visitation": _listed(answers.column("co_visitation_rank"), names.SOURCE_CO_VISITATION, self._graph),
             "popularity": popular,
+            "user_knn": _listed(answers.column("user_knn_rank"), names.SOURCE_USER_KNN, self._graph),
             "blend": answers.column("blend_score"),
         }
         for line in (RANKED, *(f"without {family}" for family in self.families)):
@@ -145,14 +150,22 @@ class Walk:
             features = without(rows.features, _family(line))
             self.rankers[line], _ = fit_trees(RankerRows(**{**vars(rows), "features": features}), config)
 
-    def _knn(self, hour: datetime, asked: pa.Table) -> np.ndarray:
-        ended = self._past(hour, KNN_HOURS)
-        ended = ended.filter(ended[ASKED])
+    def _remember(self, hour: datetime, ended: pa.Table) -> None:
+        """Gives the source `user_knn`, where it is on, the sessions of the last hours."""
         universe = self._graph.universe
-        last = universe.indices(pa.array(wanted(ended).astype(str), pa.string()))
-        whole = [np.append(item, before) for item, before in zip(last, session_items(ended, self._graph), strict=True)]
-        past = Clicks(whole, request_timestamps(ended) / HOUR_MICROSECONDS)
-        return session_knn(past, hour.timestamp() / 3600, session_items(asked, self._graph), universe.rows, K)
+        for source in self._graph.sources.made:
+            if isinstance(source, UserKnn):
+                whole = whole_sessions(ended, self._graph)
+                owner = np.repeat(np.arange(len(whole)), [len(session) for session in whole])
+                items = np.concatenate([*whole, np.empty(0, np.int32)])
+                known = items != universe.unknown
+                moments = request_timestamps(ended)
+                source.load(Sessions.fit(owner[known], items[known], moments, universe.item_ids, hour, SESSIONS))
+
+    def _rival(self, hour: datetime, ended: pa.Table, asked: pa.Table) -> np.ndarray:
+        past = Clicks(whole_sessions(ended, self._graph), request_timestamps(ended) / HOUR_MICROSECONDS)
+        asking = session_items(asked, self._graph)
+        return session_knn(past, hour.timestamp() / 3600, asking, self._graph.universe.rows, K)
 
     def _day(self, day: datetime) -> tuple[pa.Table, pa.Table]:
         if day not in self._days:
@@ -174,10 +187,21 @@ def judged(best: np.ndarray, taken: np.ndarray) -> dict[str, float]:
     return {f"hr@{k}": float(recall(hits, one).mean()), f"ndcg@{k}": float(ndcg(hits, one).mean())}
 
 
+def whole_sessions(ended: pa.Table, graph: FusedRecommender) -> list[np.ndarray]:
+    """The sessions that ended with a request's answer, as indices in the graph's universe, latest first."""
+    last = graph.universe.indices(pa.array(wanted(ended).astype(str), pa.string()))
+    return [np.append(item, before) for item, before in zip(last, session_items(ended, graph), strict=True)]
+
+
+def _no_sessions(item_ids: list[str]) -> Sessions:
+    nothing = np.empty(0, np.int32)
+    return Sessions(tuple(item_ids), np.zeros(1, np.int64), nothing, nothing.astype(np.float32), SESSIONS)
+
+
 def _listed(place: np.ndarray, source: str, graph: FusedRecommender) -> np.ndarray:
     """Scores of a source's list from its places `[requests, C]`."""
     lengths = dict(zip((one.name for one in graph.sources.made), graph.sources.lengths, strict=True))
-    return np.where(place < lengths[source], -place, -np.inf)  # NaN, of a source that is off, is not below
+    return np.where(place < lengths.get(source, 0), -place, -np.inf)  # NaN, of a source that is off, is not below
 
 
 def _family(line: str) -> str | None:

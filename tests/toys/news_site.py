@@ -26,7 +26,15 @@ CONFIG = Config.model_validate(
         "version": 1,
         "events": {"requests": "next_item", "lateness_days": 0},
         "features": {"grain": "hour", "history_length": 5, "neighbours": 4},
-        "candidates": {"two_tower": 25, "history": 0, "popular": 25, "popular_half_life_days": 0.1, "co_visitation": 5},
+        "candidates": {
+            "two_tower": 25,
+            "history": 0,
+            "popular": 25,
+            "popular_half_life_days": 0.1,
+            "co_visitation": 5,
+            "user_knn": 10,
+            "session_half_life_days": 0.5,
+        },
         "retriever": {"embedding_dimension": 8, "batch_size": 64, "learning_rate": 0.02},
         "ranker": {"leaves": 7, "max_trees": 20, "learning_rate": 0.2},
     }

@@ -47,7 +47,13 @@ class Sessions:
 
     @classmethod
     def fit(
-        cls, owner: np.ndarray, items: np.ndarray, moments: np.ndarray, item_ids: tuple[str, ...], end: datetime
+        cls,
+        owner: np.ndarray,
+        items: np.ndarray,
+        moments: np.ndarray,
+        item_ids: tuple[str, ...],
+        end: datetime,
+        room: int = 0,
     ) -> "Sessions":
         """From pairs of a session and an item.
 
@@ -55,6 +61,7 @@ class Sessions:
             owner, items: `[pairs]`, indices into `moments` and `item_ids`.
             moments: int64 `[sessions]`, microseconds since 1970 UTC.
             end: of the training window.
+            room: see the attribute.
         """
         width = len(item_ids)
         once = np.unique(owner.astype(np.int64) * width + items)  # an item counts once in a session
@@ -68,7 +75,7 @@ class Sessions:
         sizes = np.bincount(rank[pairs[:, 0]], minlength=len(latest))
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         days = ((microseconds(end) - moments[latest]) / DAY).astype(np.float32)
-        return cls(item_ids, starts, pairs[:, 1].astype(np.int32), days)
+        return cls(item_ids, starts, pairs[:, 1].astype(np.int32), days, room)
 
     def save(self, folder: Path) -> None:
         """Writes `sessions.npz`."""

@@ -35,6 +35,7 @@ def test_what_is_read_next_is_learnt_and_what_is_popular_does_not_tell(whole):
     assert last[RANKED]["ndcg@20"] > 0.9
     assert last["two-tower"]["ndcg@20"] > 2 * last["popularity"]["ndcg@20"]
     assert last["session k-NN"]["hr@20"] > 0.8
+    assert last["user_knn"]["hr@20"] > 0.8
 
 
 def test_no_hour_sees_its_future(site, whole):
