@@ -27,7 +27,7 @@ from benchmarks.walk_forward.sessions import HOUR, Site
 from benchmarks.walk_forward.walk import RANKED, Figures, Walk
 from tastemaker.home import Home
 from tastemaker.settings import PROJECT_ROOT
-from tastemaker.steps import write_atomically
+from tastemaker.steps import digest_files, write_atomically
 
 CONFIG = PROJECT_ROOT / "benchmarks" / "globo.yaml"
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "globo.json"
@@ -68,7 +68,7 @@ def main() -> None:
 def _walk(site: Site, seed: int, given: argparse.Namespace, first: datetime, end: datetime) -> dict[str, Figures]:
     families = tuple(FAMILIES) if given.families else ()
     walk = Walk(site, seed, given.half == "reported", families)
-    name = f"{given.half}-from-{given.first}-seed-{seed}{'-families' if families else ''}"
+    name = f"{digest_files([given.config])[:8]}-{given.half}-from-{given.first}-seed-{seed}{'-families' if families else ''}"
     kept = Kept(site.kept / name)
     began = time.monotonic()
 

@@ -40,9 +40,10 @@ class Site:
 
     @classmethod
     def of(cls, home: Home, config: Path) -> "Site":
-        """With a folder in the home, another one for other features or another config."""
-        digest = digest_files([home.offline_store, config])[:12]
-        return cls(home, load_config(config), home.root / "benchmarks" / "walk_forward" / digest)
+        """With a folder in the home, another one for other features."""
+        settings = load_config(config)
+        joined = f"{digest_files([home.offline_store])[:12]}-{settings.features.history_length}"
+        return cls(home, settings, home.root / "benchmarks" / "walk_forward" / joined)
 
     def first_hour(self) -> datetime:
         """The hour of the first request."""
