@@ -68,8 +68,8 @@ def main() -> None:
 def _walk(site: Site, seed: int, given: argparse.Namespace, first: datetime, end: datetime) -> dict[str, Figures]:
     families = tuple(FAMILIES) if given.families else ()
     walk = Walk(site, seed, given.half == "reported", families)
-    name = f"{digest_files([given.config])[:8]}-{given.half}-from-{given.first}-seed-{seed}{'-families' if families else ''}"
-    kept = Kept(site.kept / name)
+    name = f"{digest_files([given.config])[:8]}-{given.half}-from-{given.first}-seed-{seed}"
+    kept = Kept(site.kept / (f"{name}-families" if families else name))
     began = time.monotonic()
 
     def tell(hour: datetime, figures: Figures) -> None:
