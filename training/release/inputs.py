@@ -42,18 +42,34 @@ def aligned(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
     In-graph error (InvalidArgument), by the input's name, when one has no row, or neither one nor as many as others.
     """
-    # All inputs' rows as one vector: with six operations for each of 21 inputs they were a seventh of a request's.
-    rows = tf.stack([tf.shape(tensor)[0] for tensor in inputs.values()])
+    # What is of one kind is handled at once: one by one, 21 inputs were a seventh of a request's operations.
+    kinds: dict[tuple[tf.DType, int], list[str]] = {}
+    for name, tensor in inputs.items():
+        kinds.setdefault((tensor.dtype, tensor.shape.rank), []).append(name)
+    order = [name for of_kind in kinds.values() for name in of_kind]
+    rows_of = [tf.stack(tf.shape_n([inputs[name] for name in of_kind]))[:, 0] for of_kind in kinds.values()]
+    rows = tf.concat(rows_of, axis=0)
     batch = tf.reduce_max(rows)
     fits = (rows == 1) | ((rows == batch) & (batch > 0))
     first = tf.argmin(tf.cast(fits, tf.int32))
-    said = [f"Input {name} must have one row, or as many as the other inputs; it has" for name in inputs]
+    said = [f"Input {name} must have one row, or as many as the other inputs; it has" for name in order]
     checked = tf.debugging.Assert(
         tf.reduce_all(fits), [tf.gather(said, first), tf.gather(rows, first), "of", batch], name="rows_of_inputs"
     )
     with tf.control_dependencies([checked] if checked is not None else []):
-        at = tf.unstack(tf.minimum(tf.range(batch)[None, :], rows[:, None] - 1), len(inputs))
-    return {name: tf.gather(tensor, own) for (name, tensor), own in zip(inputs.items(), at, strict=True)}
+        at = tf.minimum(tf.range(batch)[None, :], rows[:, None] - 1)
+    found: dict[str, tf.Tensor] = {}
+    for ((_, rank), of_kind), own_rows, own in zip(
+        kinds.items(), rows_of, tf.split(at, [len(of_kind) for of_kind in kinds.values()]), strict=True
+    ):
+        if rank == 1:  # end to end, and all rows taken at once
+            ends = tf.cumsum(own_rows, exclusive=True)[:, None] + own
+            taken = tf.gather(tf.concat([inputs[name] for name in of_kind], axis=0), ends)
+            found.update(zip(of_kind, tf.unstack(taken, len(of_kind)), strict=True))
+        else:
+            for name, places in zip(of_kind, tf.unstack(own, len(of_kind)), strict=True):
+                found[name] = tf.gather(inputs[name], places)
+    return {name: found[name] for name in inputs}
 
 
 def require_k(k: tf.Tensor) -> tf.Tensor:
