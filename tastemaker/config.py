@@ -79,6 +79,11 @@ class RetrieverConfig(_Section):
         "is drawn (sampled), or every item that has one (full: dearer, the larger the catalogue).",
     )
     temperature: float = Field(default=0.1, gt=0, description="What cosines are divided by in the softmax.")
+    popularity: float = Field(
+        default=0,
+        ge=0,
+        description="Scores favor what is popular by this times an item's log share of pairs, beyond its odds.",
+    )
     batch_size: int = Field(default=2048, ge=2, description="Examples per step.")
     max_epochs: int = Field(default=20, ge=1, description="Upper bound; validation recall stops earlier.")
     patience: int = Field(default=2, ge=1, description="Epochs without a better validation recall@20.")

@@ -295,9 +295,8 @@ class RetrieverTraining:
 
     def _training(self, tower: TwoTower) -> TowerTraining:
         settings = self.settings
-        return TowerTraining(
-            tower, settings.learning_rate, settings.seed, Learning(settings.loss, settings.temperature)
-        )
+        learning = Learning(settings.loss, settings.temperature, popularity=settings.popularity)
+        return TowerTraining(tower, settings.learning_rate, settings.seed, learning)
 
     def _rows(self, tower: TwoTower) -> Rows:
         return Rows.of(tower, self.user_tensors, self.item_tensors)
