@@ -138,14 +138,15 @@ def window_rows(
     """What makes the rows of a window's requests, with models that know nothing from the ranker's window on.
 
     Args:
-        until: item snapshots from then on are put aside; by default none is.
+        until: requests and item snapshots from then on are put aside; by default none is.
 
     Raises TastemakerError when the training sets or the retriever are not there.
     """
     requests = read_dataset(requests_file(home, as_of))
     items = read_dataset(items_file(home, as_of))
     if until is not None:
-        items = Window("known", None, until).select(items, DAY)
+        known = Window("known", None, until)
+        requests, items = known.select(requests), known.select(items, DAY)
     graph = FusedRecommender(
         TwoTower.load(for_ranker_folder(home, as_of)),
         items,

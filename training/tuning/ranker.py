@@ -1,7 +1,8 @@
 """The ranker's settings, searched by NDCG on the end of the ranker's window.
 
 A trial learns from the window's first four fifths, of which `fit_trees` keeps an end to stop by, and is judged on the
-last fifth. What calibrates and judges later is not in the process's memory.
+last fifth. What calibrates and judges later is put aside. (Where the catalogue is so large that it has an inverted
+file, that is chosen by who asks in the calibration window, as the release's is; what they took is not asked.)
 """
 
 from datetime import datetime
