@@ -8,7 +8,7 @@ from training.release.item_snapshot import ItemSnapshot, rows_at
 from training.sources.source import Asked, Proposals
 
 
-class NearestItems:
+class NearestItems(tf.Module):
     """Asks the item index.
 
     Args:
@@ -19,6 +19,7 @@ class NearestItems:
     name = names.SOURCE_TWO_TOWER
 
     def __init__(self, items: ItemSnapshot, index: ItemIndex) -> None:
+        super().__init__(name=names.SOURCE_TWO_TOWER)
         self._items, self._index = items, index
 
     def propose(self, asked: Asked, count: tf.Tensor | int) -> Proposals:
