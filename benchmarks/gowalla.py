@@ -1,10 +1,12 @@
 """The two-tower model alone on Gowalla (LightGCN's split, BARS' Gowalla_m1): Recall@20 and NDCG@20 by full ranking.
 
-    python -m benchmarks.gowalla --data <folder> --date 2026-11-22 [--seeds 1 2 3] [--tune] [--epochs 12]
+    python -m benchmarks.gowalla --data <folder> --date 2026-11-22 [--seeds 1 2 3] [--tune valid|late] [--epochs 12]
 
 The folder holds `train.txt`, `valid.txt` and `test.txt`, a user and its items a line
-(github.com/geon0325/LightGCNpp, data/gowalla, commit a394f79a; train and valid are LightGCN's train). `--tune` learns
-from `train` and judges on `valid`; without it both are learnt from and `test` is judged once, after the last epoch.
+(github.com/geon0325/LightGCNpp, data/gowalla, commit a394f79a; train and valid are LightGCN's train). Without `--tune`
+both are learnt from and `test` is judged once, after the last epoch. `--tune valid` learns from `train` and judges on
+`valid`, a random part of the same time. `--tune late` judges on the last fifth of each line of `train`, whose order seems
+that of the visits, and learns from the rest and `valid`: what is wanted of a user comes after what is known.
 
 What learns is the product's own: `TwoTower` with item embeddings of 64 and no user embedding, over the item graph
 (`retriever.graph_steps`), `TowerTraining` with the full softmax. The set has no times, so a user's past is drawn: in
@@ -71,14 +73,14 @@ PUBLISHED = {  # BARS' table of the same split
 
 @dataclass(frozen=True)
 class Visits:
-    """Distinct (user, item), int64 `[visits]` each, ordered by user."""
+    """Distinct (user, item), int64 `[visits]` each, by user."""
 
     user: np.ndarray
     item: np.ndarray
 
     @classmethod
-    def read(cls, *paths: Path) -> "Visits":
-        """All lines of the files. Raises TastemakerError when one is not there."""
+    def read(cls, *paths: Path, ordered: bool = True) -> "Visits":
+        """All lines of the files, each user's items `ordered` or as they stand. Raises TastemakerError without one."""
         users, items = [], []
         for path in paths:
             if not path.exists():
@@ -88,8 +90,24 @@ class Visits:
                 users.append(np.full(len(taken), owner, np.int64))
                 items.append(np.array(taken, np.int64))
         user, item = np.concatenate(users), np.concatenate(items)
-        order = np.lexsort((item, user))
-        return cls(user[order], item[order])
+        return cls(user, item).ordered() if ordered else cls(user, item)
+
+    def ordered(self) -> "Visits":
+        """By user and item."""
+        order = np.lexsort((self.item, self.user))
+        return Visits(self.user[order], self.item[order])
+
+    def __add__(self, other: "Visits") -> "Visits":
+        return Visits(np.concatenate([self.user, other.user]), np.concatenate([self.item, other.item])).ordered()
+
+
+def late_visits(path: Path) -> tuple[Visits, Visits]:
+    """What stands in the first four fifths of each line, rounded up, and the rest."""
+    visits = Visits.read(path, ordered=False)
+    counts = np.bincount(visits.user)
+    place = np.arange(len(visits.user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    late = place >= counts[visits.user] - counts[visits.user] // 5
+    return Visits(visits.user[~late], visits.item[~late]), Visits(visits.user[late], visits.item[late])
 
 
 def tower_for(items: int, seed: int) -> TwoTower:
@@ -194,12 +212,21 @@ def judge(tower: TwoTower, known: Visits, wanted: Visits, users: int, seed: int)
     }
 
 
-def measure(data: Path, date: str, seeds: list[int], epochs: int, tune: bool) -> dict[str, Any]:
+def parts(data: Path, tune: str | None) -> tuple[Visits, Visits]:
+    """What is known and what is wanted: to tune on `valid` or `late`, or of `test`."""
+    train, valid, test = (data / f"{name}.txt" for name in ("train", "valid", "test"))
+    if tune == "late":
+        early, late = late_visits(train)
+        return early + Visits.read(valid), late
+    return (Visits.read(train), Visits.read(valid)) if tune else (Visits.read(train, valid), Visits.read(test))
+
+
+def measure(data: Path, date: str, seeds: list[int], epochs: int, tune: str | None) -> dict[str, Any]:
     """The figures of every seed, their mean and spread."""
     train, valid, test = (data / f"{name}.txt" for name in ("train", "valid", "test"))
     everything = Visits.read(train, valid, test)
     users, items = int(everything.user.max()) + 1, int(everything.item.max()) + 1
-    known, wanted = (Visits.read(train), Visits.read(valid)) if tune else (Visits.read(train, valid), Visits.read(test))
+    known, wanted = parts(data, tune)
     tf.config.experimental.enable_op_determinism()
     found = {}
     load_before = os.getloadavg()[0]
@@ -223,7 +250,7 @@ def measure(data: Path, date: str, seeds: list[int], epochs: int, tune: bool) ->
             "load_before": round(load_before, 2),
         },
         "tensorflow": tf.__version__,
-        "judged_on": "valid" if tune else "test",
+        "judged_on": tune or "test",
         "users": users,
         "items": items,
         "settings": {
@@ -252,7 +279,7 @@ def main() -> None:
     options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options.add_argument("--epochs", type=int, default=EPOCHS)
-    options.add_argument("--tune", action="store_true", help="learn from train, judge on valid, keep nothing")
+    options.add_argument("--tune", choices=["valid", "late"], help="judge on this part of train, keep nothing")
     given = options.parse_args()
     result = measure(given.data, given.date, given.seeds, given.epochs, given.tune)
     if not given.tune:

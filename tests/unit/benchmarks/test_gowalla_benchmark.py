@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import gowalla
-from benchmarks.gowalla import HELD_OUT, Visits, held_out, item_rows, judge, learn, tower_for, user_rows
+from benchmarks.gowalla import HELD_OUT, Visits, held_out, item_rows, judge, learn, parts, tower_for, user_rows
 from tastemaker.errors import TastemakerError
 
 
@@ -18,6 +18,15 @@ def visits(tmp_path) -> Visits:
 def test_files_are_read_in_order_of_users_and_items(visits):
     assert visits.user.tolist() == [0, 0, 0, 0, 1, 1, 1, 2]
     assert visits.item.tolist() == [0, 1, 3, 5, 0, 2, 4, 5]
+
+
+def test_to_tune_on_what_is_late_the_last_fifth_of_each_line_is_wanted_and_nothing_of_it_known(tmp_path):
+    (tmp_path / "train.txt").write_text("0 9 8 7 6 5 4 3 2 1 0\n1 4 3 2 1\n")
+    (tmp_path / "valid.txt").write_text("1 0\n0 10\n")
+    known, wanted = parts(tmp_path, "late")
+    assert (wanted.user.tolist(), wanted.item.tolist()) == ([0, 0], [1, 0])
+    assert known.user.tolist() == [0] * 9 + [1] * 5
+    assert known.item.tolist() == [2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1, 2, 3, 4]
 
 
 def test_a_missing_file_is_told(tmp_path):
