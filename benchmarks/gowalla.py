@@ -5,8 +5,8 @@
 The folder holds `train.txt`, `valid.txt` and `test.txt`, a user and its items a line
 (github.com/geon0325/LightGCNpp, data/gowalla, commit a394f79a; train and valid are LightGCN's train). Without `--tune`
 both are learnt from and `test` is judged once, after the last epoch. `--tune valid` learns from `train` and judges on
-`valid`, a random part of the same time. `--tune late` judges on the last fifth of each line of `train`, whose order seems
-that of the visits, and learns from the rest and `valid`: what is wanted of a user comes after what is known.
+`valid`, a random part of the same time. `--tune late` judges on the last fifth of each line of `train`, whose order
+seems that of the visits, and learns from the rest and `valid`: what is wanted of a user comes after what is known.
 
 What learns is the product's own: `TwoTower` with item embeddings of 64 and no user embedding, over the item graph
 (`retriever.graph_steps`), `TowerTraining` with the full softmax. The set has no times, so a user's past is drawn: in
