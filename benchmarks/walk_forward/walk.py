@@ -33,7 +33,7 @@ from training.sources.trained import TrainedSources
 from training.sources.user_knn import SESSIONS, Sessions, UserKnn
 
 K = 20
-ROWS_AN_HOUR = 250  # requests that the ranker learns from; 24 hours of them are 1.2 million pairs
+ROWS_AN_HOUR = 600  # requests that the ranker learns from; 24 hours of them are 1.6 million pairs
 RANKER_HOURS = 24
 FITTED_EVERY = 3  # hours
 LEAST_HOURS = 4  # of rows before the first ranker; until then the blend ranks
