@@ -1,0 +1,39 @@
+"""A signature is read once; another one that comes to lie where it lay is another one."""
+
+import numpy as np
+import pytest
+
+from serving.protocol import meta_graph_pb2, types_pb2
+from serving.server import predict
+from serving.server.predict import input_values, output_aliases
+from serving.server.status import ServingError
+from serving.tensors import to_proto
+
+
+def _signature(number):
+    signature = meta_graph_pb2.SignatureDef()
+    signature.inputs["x"].name = f"x_{number}:0"
+    signature.inputs["x"].dtype = types_pb2.DT_FLOAT
+    signature.inputs["x"].tensor_shape.dim.add().size = -1
+    signature.outputs["b"].name, signature.outputs["a"].name = f"b_{number}:0", f"a_{number}:0"
+    return signature
+
+
+def test_signatures_that_come_and_go_are_not_taken_for_one_another(monkeypatch):
+    monkeypatch.setattr(predict, "_MAX_READ", 8)
+    inputs = {"x": to_proto(np.array([1.0], np.float32))}
+    for number in range(100):
+        signature = _signature(number)  # the one before it is let go here
+        for _ in range(2):
+            assert list(input_values(signature, inputs)) == [f"x_{number}:0"]
+            assert output_aliases(signature, []) == ["a", "b"]
+        assert len(predict._known) <= 8
+
+
+def test_what_is_missing_has_its_default_or_is_named():
+    signature = _signature(0)
+    with pytest.raises(ServingError, match=r"Missing but required: \{x\}"):
+        input_values(signature, {})
+    with_default = _signature(1)
+    with_default.defaults["x"].CopyFrom(to_proto(np.array([7.0], np.float32)))
+    assert input_values(with_default, {})["x_1:0"].tolist() == [7.0]
