@@ -63,8 +63,8 @@ bench-index: $(READY)  ## a million items: the inverted file beside every item a
 bench-reliability: $(READY)  ## the model server in trouble: ten times the load, 200 swaps, a hang
 	$(BIN)/python -W ignore -m benchmarks.reliability --date $$(date -u +%F)
 
-bench-training: $(READY)  ## loop beside TFRS's own, trees beside LightGBM's, on the models' training sets in TASTEMAKER_HOME
-	$(BIN)/python -W ignore -m benchmarks.training_speed --date $$(date -u +%F) --out benchmarks/results/training_speed.json
+bench-training: $(READY)  ## loop beside TFRS's, trees beside LightGBM's, on a TASTEMAKER_HOME with models; SEEDS=3
+	$(BIN)/python -W ignore -m benchmarks.training_speed --date $$(date -u +%F) $(if $(SEEDS),--seeds $(SEEDS)) --out benchmarks/results/training_speed.json
 
 bench-gowalla: $(READY)  ## the two towers on Gowalla beside published models; GOWALLA=folder of its files
 	$(BIN)/python -W ignore -m benchmarks.gowalla --data $(GOWALLA) --date $$(date -u +%F)

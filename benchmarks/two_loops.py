@@ -1,8 +1,8 @@
-"""Two ways to teach the same towers the same pairs: TFRS's loop as its tutorials write it, and ours.
+"""Ways to teach the same towers the same pairs: TFRS's loop as its tutorials write it, a lean one of it, and ours.
 
 The stock loop: strings through `tf.data` into the model, `tfrs.tasks.Retrieval` (here with temperature, log-Q and
 accidental hits removed, as ours has), Keras' Adam, `FactorizedTopK` over all items after every batch, whose vectors are
-computed anew each time.
+computed anew each time. The lean one: the same task and optimizer on strings looked up once, without metrics.
 """
 
 import os
@@ -160,6 +160,42 @@ def stock_loop(shop: Shop, batch: int) -> tuple[TwoTower, Callable[[], object]]:
         data.shuffle(len(weight), seed=shop.config.retriever.seed).batch(batch).map(example).prefetch(tf.data.AUTOTUNE)
     )
     return tower, lambda: model.fit(data, epochs=1, verbose=0)
+
+
+def lean_loop(shop: Shop, batch: int) -> tuple[TwoTower, Callable[[], object]]:
+    """The tower, and one epoch of the stock task on it without strings and metrics."""
+    tower, pairs = shop.tower(), shop.learnt
+    rows = Rows.of(tower, shop.user, shop.item)
+    task = tfrs.tasks.Retrieval(temperature=LEARNING.temperature, remove_accidental_hits=True)
+    optimizer = tf.keras.optimizers.legacy.Adam(STOCK_STEP)
+    variables = tower.trainable_variables
+    weight = pair_weights(pairs, shop.moments, LEARNING).astype(np.float32)
+    probability = sampling_probability(pairs.item)[pairs.item].astype(np.float32)
+    random = np.random.default_rng(shop.config.retriever.seed)
+    place, real = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float32)
+
+    @tf.function(input_signature=[place, place, real, real])
+    def step(request: tf.Tensor, snapshot: tf.Tensor, weight: tf.Tensor, probability: tf.Tensor) -> None:
+        user = {name: tf.gather(values, request) for name, values in rows.user.items()}
+        item = {name: tf.gather(values, snapshot) for name, values in rows.item.items()}
+        with tf.GradientTape() as tape:
+            loss = task(
+                tower.query_from_indices(user),
+                tower.candidates_from_indices(item),
+                sample_weight=weight / tf.reduce_sum(weight),
+                candidate_sampling_probability=probability,
+                candidate_ids=item[names.ITEM_ID],
+                compute_metrics=False,
+            )
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+
+    def epoch() -> None:
+        order = random.permutation(len(weight))
+        for chosen in np.split(order, range(batch, len(order), batch)):
+            request, snapshot = (values[chosen].astype(np.int64) for values in (pairs.request, pairs.snapshot))
+            step(request, snapshot, weight[chosen], probability[chosen])
+
+    return tower, epoch
 
 
 def our_loop(shop: Shop, batch: int) -> tuple[TwoTower, Callable[[], object]]:
