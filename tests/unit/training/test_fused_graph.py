@@ -1,93 +1,25 @@
-"""The fused graph against plain Python: candidates, exclusions, pair features, and every strange input."""
+"""The fused graph against plain Python: candidates, pair features, what sources say; and one part against another."""
 
 from datetime import timedelta
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 import tensorflow as tf
 from toys import two_tastes as toy
+from toys.fused_graphs import (
+    EVERY_SOURCE,
+    FADING_DAYS,
+    FADING_PLACE,
+    SOURCES,
+    graph_of,
+    one_of,
+    recommended,
+)
 
 from tastemaker import names
-from tastemaker.errors import TastemakerError
 from tastemaker.moments import microseconds
-from training.feature_tensors import query_tensors
-from training.ranking.calibration import Calibration
-from training.ranking.features import FEATURE_NAMES, PAIR_ONLY
+from training.ranking.features import FEATURE_NAMES
 from training.ranking.past import DAY
-from training.release.fused_graph import FusedRecommender
-from training.release.inputs import input_defaults
-
-EVERY_SOURCE = toy.CONFIG.candidates
-ADDED = ("co_visitation", "user_knn", "matrix_factorization", "content")
-FADING_DAYS, FADING_PLACE = 20.0, 0.9
-FADING = {"history_fading_days": FADING_DAYS, "history_fading_place": FADING_PLACE}
-SOURCES = EVERY_SOURCE.model_copy(update={**dict.fromkeys(ADDED, 0), **FADING})
-LENGTH, NEIGHBOURS = toy.CONFIG.features.history_length, toy.CONFIG.features.neighbours
-
-
-class ByRetrieval:
-    """A ranker whose order is known: the retrieval score itself."""
-
-    words = 1
-
-    def item_masks(self, item_features):
-        return tf.zeros([tf.shape(item_features)[0], self.words], tf.int64)
-
-    user_masks = item_masks
-
-    def raw_scores_from_masks(self, item_masks_gathered, user_masks, pair_features):
-        return tf.cast(pair_features[:, :, PAIR_ONLY.index("retrieval_score")], tf.float64)
-
-
-def _graph(items, sources=SOURCES):
-    trained = toy.trained_sources(items, toy.AS_OF)
-    graph = FusedRecommender(toy.tower(items), items, sources, LENGTH, NEIGHBOURS, trained=trained)
-    graph.load_snapshot(items.filter(_of_day(items, toy.AS_OF)), toy.AS_OF)
-    graph.attach_ranker(ByRetrieval(), Calibration("platt"), "toy")
-    return graph
-
-
-def _of_day(items, day):
-    return pc.equal(items["day"], pa.scalar(day.replace(tzinfo=None), pa.timestamp("us")))
-
-
-@pytest.fixture(scope="module")
-def graph():
-    return _graph(toy.all_days())
-
-
-@pytest.fixture(scope="module")
-def mixed():
-    """With every source on."""
-    return _graph(toy.all_days(), EVERY_SOURCE)
-
-
-@pytest.fixture(scope="module")
-def requests():
-    return toy.requests().slice(0, 40)
-
-
-@pytest.fixture(scope="module")
-def user(requests):
-    return {name: tf.constant(values) for name, values in query_tensors(requests).items()}
-
-
-def _recommend(graph, user, k=5, exclude=(("",),)):
-    found = graph.recommend({**user, "exclude_item_ids": tf.constant(exclude), "k": tf.constant(k)})
-    return [[name.decode() for name in row] for row in found["item_ids"].numpy()], found["scores"].numpy()
-
-
-def _one(user, row=0, **changes):
-    return {name: tensor[row : row + 1] for name, tensor in user.items()} | {
-        name: tf.constant(value) for name, value in changes.items()
-    }
-
-
-def _unknown_user():
-    given = {name: tf.constant(value) for name, value in input_defaults("recommend").items()}
-    return {name: value for name, value in given.items() if name not in ("k", "exclude_item_ids")}
 
 
 def test_candidates_are_the_union_of_the_sources_each_once_and_none_excluded(graph, requests, user):
@@ -208,14 +140,14 @@ def test_retrieve_is_the_order_of_the_blend(mixed, user):
     said = mixed.candidate_places(user)
     found = mixed.retrieve({**user, "k": tf.constant(6)})
     np.testing.assert_array_equal(found["item_ids"].numpy(), said["item_ids"].numpy()[:, :6])
-    everything = mixed.retrieve({**_one(user), "k": tf.constant(toy.ITEMS)})
+    everything = mixed.retrieve({**one_of(user), "k": tf.constant(toy.ITEMS)})
     assert len(set(everything["item_ids"].numpy()[0])) == toy.ITEMS
     assert everything["scores"].numpy()[0, -1] == 0  # nobody lists the last: the nearest fill up
 
 
 def test_the_ranker_judges_no_more_than_it_may(user):
-    few = _graph(toy.all_days(), EVERY_SOURCE.model_copy(update={"two_tower": 6, "ranked": 9}))
-    many = _graph(toy.all_days(), EVERY_SOURCE.model_copy(update={"two_tower": 6}))
+    few = graph_of(toy.all_days(), EVERY_SOURCE.model_copy(update={"two_tower": 6, "ranked": 9}))
+    many = graph_of(toy.all_days(), EVERY_SOURCE.model_copy(update={"two_tower": 6}))
     excluded = tf.constant([[toy.item_id(3), ""]])
     ours, all_ = (one.candidate_features(user, excluded) for one in (few, many))
     assert ours["item_ids"].shape[1] == 9
@@ -229,7 +161,7 @@ def test_a_row_is_the_same_whatever_it_is_batched_with(which, user, request):
     graph = request.getfixturevalue(which)
     together = graph.candidate_features(user, tf.constant([[""]]))
     for b in (0, 7, 39):
-        alone = graph.candidate_features(_one(user, b), tf.constant([["", ""]]))
+        alone = graph.candidate_features(one_of(user, b), tf.constant([["", ""]]))
         for name in ("valid", "item_ids", "features"):
             np.testing.assert_array_equal(alone[name].numpy()[0], together[name].numpy()[b], err_msg=name)
 
@@ -243,92 +175,8 @@ def test_given_items_have_the_features_they_would_have_as_candidates(which, user
     np.testing.assert_array_equal(given["features"].numpy()[valid], candidates["features"].numpy()[valid])
 
 
-def test_an_unknown_user_gets_a_list(graph):
-    ids, scores = _recommend(graph, _unknown_user())
-    assert len(set(ids[0])) == 5
-    assert "" not in ids[0]
-    assert np.all(np.diff(scores[0]) <= 0)
-
-
-@pytest.mark.parametrize("k", [1, 7, toy.ITEMS, toy.ITEMS + 1, 1_000_000])
-def test_k_up_to_and_above_the_catalogue(graph, user, k):
-    ids, _ = _recommend(graph, _one(user), k=k)
-    assert len(ids[0]) == min(k, toy.ITEMS)
-    assert len(set(ids[0]) - {""}) == min(k, toy.ITEMS)
-
-
-@pytest.mark.parametrize("k", [0, -1])
-@pytest.mark.parametrize("signature", ["recommend", "retrieve", "similar_items"])
-def test_k_below_one_is_refused_by_name(graph, user, signature, k):
-    inputs = {**_one(user), "exclude_item_ids": tf.constant([[""]]), "k": tf.constant(k)}
-    if signature == "similar_items":
-        inputs = {"item_ids": tf.constant([toy.item_id(1)]), "k": tf.constant(k)}
-    if signature == "retrieve":
-        del inputs["exclude_item_ids"]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Input k must be at least 1"):
-        getattr(graph, signature)(inputs)
-
-
-def test_an_input_with_the_wrong_number_of_rows_is_named(graph, user):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Input user_country must have one row"):
-        _recommend(graph, {**user, "user_country": tf.constant(["UK", "FR"])})
-
-
-def test_exclusions_that_leave_fewer_end_in_blanks(graph, user):
-    excluded = [toy.item_id(n) for n in range(toy.ITEMS - 2)] + ["nonsense", toy.item_id(0)]
-    ids, scores = _recommend(graph, _one(user), k=5, exclude=(excluded,))
-    assert set(ids[0][:2]) == {toy.item_id(toy.ITEMS - 1), toy.item_id(toy.ITEMS - 2)}
-    assert ids[0][2:] == ["", "", ""]
-    assert scores[0, 2:].tolist() == [0.0, 0.0, 0.0]
-
-
-def test_unknown_and_repeated_items_in_the_history_do_no_harm(graph, user):
-    odd = [toy.item_id(1), "\x00", toy.item_id(1), "nonsense", "\u202eabc", ""]
-    ids, _ = _recommend(
-        graph,
-        _one(
-            user,
-            history_item_ids=[odd],
-            history_timestamps=np.array([[5, 4, 3]]),  # of another length, as when a caller leaves it out
-            history_counts=np.ones((1, 40), np.int64),
-        ),
-        k=toy.ITEMS,
-    )
-    assert sorted(ids[0]) == [toy.item_id(n) for n in range(toy.ITEMS)]
-
-
-def test_nan_and_infinity_in_every_number_still_give_a_list(graph, user):
-    for value in (np.nan, np.inf, -np.inf, 3e38):
-        broken = {n: tf.fill(t.shape, np.float32(value)) if t.dtype == tf.float32 else t for n, t in user.items()}
-        ids, scores = _recommend(graph, broken)
-        assert np.all(np.isfinite(scores))
-        assert all(len(set(row) - {""}) == 5 for row in ids)
-
-
-def test_an_empty_batch_is_refused_by_name(graph, user):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Input history_item_ids must have one row"):
-        _recommend(graph, {**user, "history_item_ids": user["history_item_ids"][:0]})
-
-
-def test_batches_of_one_and_4096(graph, user):
-    for rows in (1, 4096):
-        batch = {name: tf.repeat(tensor[:1], rows, axis=0) for name, tensor in user.items()}
-        ids, _ = _recommend(graph, batch)
-        assert len(ids) == rows
-        assert len({tuple(row) for row in ids}) == 1
-
-
-def test_rank_knows_what_it_knows(graph, user):
-    asked = tf.constant([[toy.item_id(1), "nonsense", "", toy.item_id(1)]])
-    found = graph.rank({**_one(user), "item_ids": asked})
-    assert found["known"].numpy().tolist() == [[True, False, False, True]]
-    scores = found["scores"].numpy()[0]
-    assert scores[0] == scores[3] > 0
-    assert scores[1] == scores[2] == 0
-
-
 def test_rank_and_recommend_agree(graph, user):
-    ids, scores = _recommend(graph, user)
+    ids, scores = recommended(graph, user)
     ranked = graph.rank({**user, "item_ids": tf.constant(ids)})["scores"].numpy()
     np.testing.assert_array_equal(ranked, scores)
 
@@ -342,51 +190,15 @@ def test_similar_items_are_the_nearest_by_cosine_without_the_item_itself(graph):
     assert found["item_ids"].numpy()[1].tolist() == [b""] * 3
 
 
-def test_an_item_without_a_row_today_is_not_recommended(user):
-    graph = _graph(toy.all_days())
-    graph.load_snapshot(toy.items_table(toy.items_of(toy.AS_OF)[5:]), toy.AS_OF)
-    ids, _ = _recommend(graph, user, k=1_000)
-    gone = {toy.item_id(n) for n in range(5)}
-    assert len(ids[0]) == toy.ITEMS - 5
-    assert all(set(row).isdisjoint(gone) for row in ids)
-
-
-@pytest.mark.parametrize("sources", [SOURCES, EVERY_SOURCE])
-def test_a_catalogue_of_one(user, sources):
-    graph = _graph(toy.all_days(1), sources)
-    assert _recommend(graph, user, k=10)[0] == [[toy.item_id(0)]] * 40
-    assert _recommend(graph, _one(user), exclude=((toy.item_id(0),),))[0] == [[""]]
-    found = graph.similar_items({"item_ids": tf.constant([toy.item_id(0)]), "k": tf.constant(3)})
-    assert found["item_ids"].numpy().tolist() == [[b""]]
-
-
 def test_a_request_without_a_time_is_of_the_snapshots_moment(graph, user):
-    then = _one(user, request_timestamp=np.array([microseconds(toy.AS_OF)]))
-    unsaid = _one(user, request_timestamp=np.array([0]))
+    then = one_of(user, request_timestamp=np.array([microseconds(toy.AS_OF)]))
+    unsaid = one_of(user, request_timestamp=np.array([0]))
     first, second = (graph.candidate_features(u, tf.constant([[""]]))["features"].numpy() for u in (then, unsaid))
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_snapshot_with_two_rows_of_an_item_is_refused(graph):
-    rows = toy.items_of(toy.AS_OF)
-    with pytest.raises(TastemakerError, match="more than one row"):
-        _graph(toy.all_days()).load_snapshot(toy.items_table([*rows, rows[0]]), toy.AS_OF)
-
-
-def test_a_source_that_was_not_trained_is_named():
-    items = toy.all_days()
-    for source, said in (("user_knn", "user_knn is on"), ("matrix_factorization", "matrix_factorization is on")):
-        with pytest.raises(TastemakerError, match=said):
-            FusedRecommender(toy.tower(items), items, SOURCES.model_copy(update={source: 3}), LENGTH, NEIGHBOURS)
-
-
-def test_no_items_at_all_is_refused():
-    with pytest.raises(TastemakerError, match="no item to recommend"):
-        FusedRecommender(toy.tower(toy.all_days()), toy.items_table([]), SOURCES, LENGTH, NEIGHBOURS)
-
-
 def test_a_later_snapshot_changes_the_features(user):
-    graph = _graph(toy.all_days())
+    graph = graph_of(toy.all_days())
     before = graph.candidate_features(user, tf.constant([[""]]))["features"].numpy()
     graph.load_snapshot(toy.items_table(toy.items_of(toy.AS_OF - timedelta(days=3))), toy.AS_OF)
     assert not np.array_equal(before, graph.candidate_features(user, tf.constant([[""]]))["features"].numpy(), True)
