@@ -2,9 +2,11 @@
 
 import warnings
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from feast import FeatureStore, FileSource
 
 from feature_repo.known_names import service_keys, service_tables
 from feature_repo.materialization_state import materialized
@@ -70,6 +72,7 @@ def _ask_feast(
         }
     )
     store = open_store(home)
+    _require_own_files(home, store)
     with warnings.catch_warnings():
         # Ibis calls a DuckDB method that DuckDB 1.5 has renamed
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -83,6 +86,18 @@ def _ask_feast(
     if not answer.column(ROW).combine_chunks().equals(asked.column(ROW).combine_chunks()):
         raise AssertionError(f"Feast returned {answer.num_rows} rows for {asked.num_rows} asked, or others than asked.")
     return answer
+
+
+def _require_own_files(home: Home, store: FeatureStore) -> None:
+    """A home that was copied would be answered with the files of the one it was copied from."""
+    for view in store.list_feature_views():
+        assert isinstance(view.batch_source, FileSource), view.name
+        registered = Path(view.batch_source.path)
+        if registered.parent.resolve() != home.offline_store.resolve():
+            raise TastemakerError(
+                f"The feature registry of {home.root} names {registered}, a file of another home: this one was copied "
+                "or moved. Run 'tastemaker features materialize' in it."
+            )
 
 
 def _check_columns(entity_rows: pa.Table, service: str, keys: tuple[str, ...], features: set[str]) -> None:

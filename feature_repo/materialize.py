@@ -60,6 +60,7 @@ def materialize(home: Home, config: Config, as_of: datetime) -> StepReport:
         "materialize",
         lambda: _materialize(home, config, as_of, store, store_name),
         inputs={
+            "home": digest_values(str(home.root.resolve())),  # Feast's registry names its files whole
             "warehouse": digest_files([home.warehouse]),
             "as_of": as_of.isoformat(),
             "lateness_days": str(config.events.lateness_days),

@@ -1,15 +1,19 @@
 import json
 import os
 import random
+import shutil
 import sqlite3
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 from declared_warehouse import WriteWarehouse, feature_row, moment
 from redis_process import client
 
+from feature_repo.historical import historical_features
 from feature_repo.lookup import online_features
 from feature_repo.materialize import materialize
 from tastemaker.config import Config
@@ -310,3 +314,20 @@ def test_a_list_with_a_missing_element_is_a_sentence(
     write_warehouse({"user_history": [feature_row("ann", 10, history_item_ids=["pen", None])]})
     with pytest.raises(TastemakerError, match=r"user_history\.history_item_ids can't be put online .*missing element"):
         materialize(home, config, moment(10))
+
+
+@on_sqlite
+def test_a_copied_home_is_never_answered_from_the_files_of_the_first(
+    home: Home, config: Config, write_warehouse: WriteWarehouse, tmp_path: Path
+) -> None:
+    write_warehouse({"user_profile": [feature_row("ann", 1, user_country="Chile")]})
+    materialize(home, config, moment(2))
+    copied = Home(tmp_path / "copied")
+    shutil.copytree(home.root, copied.root)
+    write_warehouse({"user_profile": [feature_row("ann", 1, user_country="Peru")]})
+    materialize(home, config, moment(2))
+    asked = pa.table({"user_id": ["ann"], "event_timestamp": [moment(2)]})
+    with pytest.raises(TastemakerError, match="this one was copied or moved"):
+        historical_features(copied, "profile_v1", asked)
+    materialize(copied, config, moment(2))
+    assert historical_features(copied, "profile_v1", asked)["user_country"].to_pylist() == ["Chile"]
