@@ -59,6 +59,7 @@ def dbt_vars(home: Home, config: Config, source: str, as_of: datetime) -> dict[s
         "lateness_days": config.events.lateness_days,
         "history_length": config.features.history_length,
         "neighbours": config.features.neighbours,
+        "neighbour_half_life_hours": config.features.neighbour_half_life_hours or 0,
         "grain": config.features.grain,
     }
 
@@ -112,7 +113,8 @@ def _fingerprint(variables: Mapping[str, Any]) -> str:
     """Of everything a row depends on besides the landed rows and as_of."""
     code = [path for folder in ("models", "macros") for path in (PROJECT / folder).rglob("*")]
     settings = {name: value for name, value in variables.items() if name not in ("as_of", "landing")}
-    code = [PROJECT / "co_occurrence.py", *(path for path in code if path.suffix in CODE_SUFFIXES)]
+    counting = [PROJECT / "co_occurrence.py", PROJECT / "decayed_pairs.py"]
+    code = [*counting, *(path for path in code if path.suffix in CODE_SUFFIXES)]
     return digest_values([digest_files(code), settings])
 
 

@@ -27,7 +27,7 @@ class SessionItems:
     happened_on: Moments
     enters_on: Moments
 
-    def where(self, chosen: NDArray[np.bool_]) -> "SessionItems":
+    def where(self, chosen: NDArray[np.bool_] | Integers | slice) -> "SessionItems":
         """The chosen rows."""
         return SessionItems(self.session[chosen], self.item[chosen], self.happened_on[chosen], self.enters_on[chosen])
 

@@ -1,4 +1,4 @@
--- An item is no neighbour of its own; scores are cosines, the greatest first.
+-- An item is no neighbour of its own; scores are cosines or shares, the greatest first.
 
 select item_id, event_timestamp, created_timestamp
 from {{ ref('item_neighbours') }}

@@ -1,6 +1,8 @@
 -- An item and its best neighbour were in as many sessions as their score says, in events before the stamp that were
 -- known by created_timestamp: counted again, for the versions of the last week (a month of Online Retail's took four
--- seconds). A session that goes on past the stamp is one too many here.
+-- seconds). A session that goes on past the stamp is one too many here. With a half-life
+-- assert_neighbours_were_near counts.
+{{ config(enabled=not var('neighbour_half_life_hours')) }}
 
 with
 

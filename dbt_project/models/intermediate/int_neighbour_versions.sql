@@ -15,6 +15,13 @@ session_items as (
 
 on_time as (
 
+{% if var('neighbour_half_life_hours') %}
+    select distinct
+        enters_on as stamp,
+        enters_on as known_on
+    from session_items
+    where enters_on >= {{ since }}
+{% else %}
     select
         stamp,
         stamp as known_on
@@ -24,6 +31,7 @@ on_time as (
         ) }} as stamp
         from session_items
     )
+{% endif %}
 
 ),
 
@@ -33,7 +41,9 @@ late as (
         stamp,
         known_on
     from ({{ late_versions('session_items', 'session_id', since) }})
+    {% if not var('neighbour_half_life_hours') %}
     where stamp = date_trunc('{{ period }}', stamp)
+    {% endif %}
 
 ),
 
