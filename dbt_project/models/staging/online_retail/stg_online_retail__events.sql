@@ -60,21 +60,7 @@ events as (
 
 final as (
 
-    select
-        event_id,
-        user_id,
-        item_id,
-        session_id,
-        cast(null as varchar) as request_id,
-        event_type,
-        cast(null as varchar) as release,
-        context,
-        value,
-        cast(null as integer) as position,
-        cast(null as double) as propensity,
-        event_timestamp,
-        event_timestamp as created_timestamp
-    from events
+    {{ contract_events('events') }}
 
 )
 

@@ -2,46 +2,16 @@
 
 with
 
-order_lines as (
+purchases as (
 
     select * from {{ ref('stg_online_retail__order_lines') }}
-
-),
-
-moments as (
-
-    select
-        user_id,
-        event_timestamp,
-        min(country) as country
-    from order_lines
     where user_id is not null and disposition = 'purchase'
-    group by all
-
-),
-
-versions as (
-
-    select
-        *,
-        row_number() over by_moment as turn,
-        lag(country) over by_moment as country_before
-    from moments
-    window by_moment as (partition by user_id order by event_timestamp)
 
 ),
 
 final as (
 
-    select
-        user_id,
-        country,
-        cast(null as map(varchar, varchar)) as attributes,
-        cast(null as boolean) as consent,
-        event_timestamp,
-        event_timestamp as created_timestamp
-    from versions
-    where turn = 1 or country is distinct from country_before
+    {{ contract_users('purchases') }}
 
 )
 
