@@ -311,9 +311,12 @@ class RetrieverTraining:
     def run_name(self) -> str:
         """What TensorBoard calls a training with these settings."""
         s = self.settings
+        beyond = [f"{s.graph_steps} graph steps"] if s.graph_steps else []
+        beyond += [f"popularity {s.popularity:g}"] if s.popularity else []
         return (
-            f"two_tower {s.encoder}, {s.embedding_dimension} dimensions, {s.loss} softmax at {s.temperature:g}, "
-            f"batch {s.batch_size}, step {s.learning_rate:g}, as of {as_of_slug(self.windows.as_of)}, seed {s.seed}"
+            f"two_tower {', '.join([s.encoder, *beyond])}, {s.embedding_dimension} dimensions, "
+            f"{s.loss} softmax at {s.temperature:g}, batch {s.batch_size}, step {s.learning_rate:g}, "
+            f"as of {as_of_slug(self.windows.as_of)}, seed {s.seed}"
         )
 
     def _save(self, for_ranker: TwoTower, published: TwoTower) -> None:

@@ -158,6 +158,8 @@ def test_the_item_graph_solves_it_too_and_is_not_served(tmp_path):
     before, served = (TwoTower.load(folder(home, AS_OF)) for folder in (for_ranker_folder, retriever_folder))
     assert (before.config.graph_steps, served.config.graph_steps) == (1, 0)
     assert LEARNT_ITEMS in before.weights and LEARNT_ITEMS not in served.weights
+    [run] = (home.training(AS_OF) / "tensorboard").iterdir()
+    assert run.name.startswith("two_tower mean, 1 graph steps, 16 dimensions, sampled softmax at 0.1, batch 128")
 
 
 def test_a_warm_start_goes_on_from_the_run_before(trained, tmp_path):
