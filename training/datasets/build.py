@@ -1,7 +1,9 @@
 """The step `dataset`: training sets in which every row sees only what was known at its own moment."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
 from tastemaker.steps import StepReport, digest_files, run_step
 from training import splits
-from training.datasets.item_snapshots import DAY, item_snapshots, snapshot_days
+from training.datasets.item_snapshots import DAY, item_snapshot_parts, snapshot_days
+from training.datasets.parts import write_parts
 from training.datasets.requests import requests_with_features, visible_requests
 from training.splits import Windows, plan_windows
 
@@ -76,29 +79,31 @@ def build_datasets(home: Home, config: Config, as_of: datetime) -> StepReport:
 
 
 def _build(home: Home, windows: Windows, features: FeaturesConfig) -> Mapping[str, Any]:
-    requests = visible_requests(home, windows.as_of)
-    earliest = pc.min(requests[names.REQUEST_TIMESTAMP]).as_py().replace(tzinfo=UTC)
+    parts = visible_requests(home, windows.as_of)
+    first = next(parts)
+    earliest = first[names.REQUEST_TIMESTAMP][0].as_py().replace(tzinfo=UTC)
     windows.require_reach(earliest)
     days = snapshot_days(windows, earliest, features.grain)
-    items = item_snapshots(home, days)
-    requests = requests_with_features(home, requests, features.history_length)
-    _write(requests, requests_file(home, windows.as_of))
-    _write(items, items_file(home, windows.as_of))
-    parts = (windows.retriever_train, windows.validation, windows.ranker, windows.calibration, windows.test)
+    judged = (windows.retriever_train, windows.validation, windows.ranker, windows.calibration, windows.test)
+    by_window, snapshots, moments = Counter[str](), 0, set[datetime]()
+
+    def requests() -> Iterator[pa.Table]:
+        for part in chain([first], parts):
+            by_window.update({window.name: len(window.select(part)) for window in judged})
+            yield requests_with_features(home, part, features.history_length)
+
+    def items() -> Iterator[pa.Table]:
+        nonlocal snapshots
+        for part in item_snapshot_parts(home, days):
+            snapshots += len(part)
+            moments.update(pc.unique(part[DAY]).to_pylist())
+            yield part
+
+    write_parts(requests(), requests_file(home, windows.as_of))
+    write_parts(items(), items_file(home, windows.as_of))
     return {
-        "requests": len(requests),
-        "requests_by_window": {window.name: len(window.select(requests)) for window in parts},
-        "item_snapshots": len(items),
-        "snapshot_days": len(pc.unique(items[DAY])),
+        "requests": by_window.total(),
+        "requests_by_window": dict(by_window),
+        "item_snapshots": snapshots,
+        "snapshot_days": len(moments),
     }
-
-
-def _write(table: pa.Table, path: Path) -> None:
-    """Writes beside and renames, so that a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        pq.write_table(table, beside, compression="zstd")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

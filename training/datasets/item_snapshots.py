@@ -3,10 +3,11 @@
 At hourly grain the judged windows have one at every full hour too, of the items that somebody wanted lately.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,6 +16,7 @@ from tastemaker.config import Grain
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.moments import sql_timestamp
+from training.datasets.parts import runs_of
 from training.splits import Windows
 
 DAY = "day"  # the moment of an item snapshot: a midnight, or at hourly grain a full hour
@@ -22,6 +24,7 @@ ITEM_PROFILE = "item_profile"
 ITEM_ACTIVITY = "item_activity"
 # At full hours the others are left out: 24 snapshots a day of all 45,000 items that Globo ever had are a million rows.
 WANTED_WITHIN = timedelta(days=3)
+ROWS_AT_ONCE = 500_000  # with 60 neighbours each 0.6 GB, twice that in the join
 # A year of daily snapshots would be a million rows for four thousand items; but news is born and forgotten in a week.
 RETRIEVER_STEP: dict[Grain, timedelta] = {"day": timedelta(days=7), "hour": timedelta(days=1)}
 
@@ -86,10 +89,22 @@ def existing_items(home: Home, days: Sequence[datetime]) -> pa.Table:
 
 def item_snapshots(home: Home, days: Sequence[datetime]) -> pa.Table:
     """The existing items of each day with every feature of `item_v1` as of it: `item_id`, `day`, features."""
+    return _with_features(home, existing_items(home, days))
+
+
+def item_snapshot_parts(home: Home, days: Sequence[datetime]) -> Iterator[pa.Table]:
+    """The same in parts of whole days, as many as have `ROWS_AT_ONCE` rows together, one at least."""
+    existing = existing_items(home, days)
+    sizes = np.unique(existing[DAY].to_numpy(), return_counts=True)[1].tolist()
+    for first, end in runs_of(sizes, ROWS_AT_ONCE) or [(0, 0)]:
+        yield _with_features(home, existing.slice(sum(sizes[:first]), sum(sizes[first:end])))
+
+
+def _with_features(home: Home, items: pa.Table) -> pa.Table:
     # Here, not above: Feast takes 3 s to import, and whoever only reads the training sets does not need it.
     from feature_repo.historical import historical_features
 
-    return historical_features(home, names.ITEM_V1, existing_items(home, days)).drop_columns([names.EVENT_TIMESTAMP])
+    return historical_features(home, names.ITEM_V1, items).drop_columns([names.EVENT_TIMESTAMP])
 
 
 def snapshot_of(items: pa.Table, day: datetime) -> pa.Table:
@@ -102,3 +117,19 @@ def snapshot_of(items: pa.Table, day: datetime) -> pa.Table:
             "'tastemaker dataset'."
         )
     return found
+
+
+def by_snapshot(requests: pa.Table, items: pa.Table) -> Iterator[tuple[datetime, pa.Table]]:
+    """Each moment of a snapshot that requests are answered by, earliest first, and those requests in their order.
+
+    It is the newest snapshot of the request's day (UTC) at or before the request: its midnight, at hourly grain the
+    full hour where there is one. A day without any has its midnight, at which `snapshot_of` says so.
+    """
+    moments = pc.unique(items[DAY]).cast(pa.timestamp("us")).to_numpy()
+    moments = np.sort(np.concatenate([moments, np.array([datetime.min], moments.dtype)]))
+    asked = requests[names.REQUEST_TIMESTAMP].cast(pa.timestamp("us")).to_numpy()
+    newest = moments[np.searchsorted(moments, asked, side="right") - 1]
+    midnights = asked.astype("datetime64[D]").astype(newest.dtype)
+    answered = np.maximum(newest, midnights)  # a midnight that is not there is told by whoever reads it
+    for moment in np.unique(answered):
+        yield moment.astype(datetime).replace(tzinfo=UTC), requests.filter(pa.array(answered == moment))

@@ -1,5 +1,6 @@
 """The requests of the training set: what `fct_requests` knew at as_of, with each user's features of that moment."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import duckdb
@@ -11,11 +12,16 @@ from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.moments import sql_timestamp
+from training.datasets.parts import runs_of
 from training.datasets.session_fold import fold_sessions
 
+ROWS_AT_ONCE = 250_000  # with 20 items of history each and the join's copies 1.5 GB
 
-def visible_requests(home: Home, as_of: datetime) -> pa.Table:
+
+def visible_requests(home: Home, as_of: datetime) -> Iterator[pa.Table]:
     """Every request before `as_of` that was known by then, earliest first, with the columns of `fct_requests`.
+
+    In parts of whole days (UTC), as many as have `ROWS_AT_ONCE` requests together, one at least.
 
     And `positive_first_timestamps`, beside `positive_item_ids`: microseconds since 1970 UTC of the first event by which
     anybody, anonymous visitors included, wanted the item; never after the session in which it was taken.
@@ -24,33 +30,41 @@ def visible_requests(home: Home, as_of: datetime) -> pa.Table:
     """
     if not home.warehouse.exists():
         raise TastemakerError(f"There is no warehouse at {home.warehouse}; build it with 'tastemaker transform'.")
-    with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
-        visible = f"< {sql_timestamp(as_of)} and {names.CREATED_TIMESTAMP} <= {sql_timestamp(as_of)}"
-        first = warehouse.execute(
-            f"""
-            select {names.ITEM_ID}, epoch_us(min({names.EVENT_TIMESTAMP})) as first
-            from {names.FCT_INTERACTIONS}
-            where is_positive and {names.EVENT_TIMESTAMP} {visible}
-            group by {names.ITEM_ID}
-            """
-        ).to_arrow_table()
-        found = warehouse.execute(
-            f"""
-            select *
-            from {names.FCT_REQUESTS}
-            where {names.REQUEST_TIMESTAMP} {visible}
-            order by {names.REQUEST_TIMESTAMP}, {names.REQUEST_ID}
-            """
-        ).to_arrow_table()
-    if not len(found):
+    visible = f"< {sql_timestamp(as_of)} and {names.CREATED_TIMESTAMP} <= {sql_timestamp(as_of)}"
+    asked = f"from {names.FCT_REQUESTS} where {names.REQUEST_TIMESTAMP} {visible}"
+    day = f"date_trunc('day', {names.REQUEST_TIMESTAMP})"
+    days = _query(home, f"select {day} as day, count(*) as requests {asked} group by day order by day").to_pylist()
+    if not days:
         raise TastemakerError(
             f"The warehouse {home.warehouse} holds no request of a known user before {as_of:%Y-%m-%d %H:%M}; "
             "choose a later as_of, or ingest events that have a user_id."
         )
-    taken = found[names.POSITIVE_ITEM_IDS].combine_chunks()
-    moments = first["first"].take(pc.index_in(taken.flatten(), value_set=first[names.ITEM_ID]))
+    first_events = _query(
+        home,
+        f"""
+        select {names.ITEM_ID}, epoch_us(min({names.EVENT_TIMESTAMP})) as first
+        from {names.FCT_INTERACTIONS}
+        where is_positive and {names.EVENT_TIMESTAMP} {visible}
+        group by {names.ITEM_ID}
+        """,
+    )
+    for first, end in runs_of([row["requests"] for row in days], ROWS_AT_ONCE):
+        within = f"{day} between timestamp '{days[first]['day']}' and timestamp '{days[end - 1]['day']}'"
+        ordered = f"order by {names.REQUEST_TIMESTAMP}, {names.REQUEST_ID}"
+        yield _with_first_events(_query(home, f"select * {asked} and {within} {ordered}"), first_events)
+
+
+def _query(home: Home, sql: str) -> pa.Table:
+    # Opened for each part: who waits for the join of one does not keep others from the warehouse.
+    with duckdb.connect(str(home.warehouse), read_only=True) as warehouse:
+        return warehouse.execute(sql).to_arrow_table()
+
+
+def _with_first_events(requests: pa.Table, first_events: pa.Table) -> pa.Table:
+    taken = requests[names.POSITIVE_ITEM_IDS].combine_chunks()
+    moments = first_events["first"].take(pc.index_in(taken.flatten(), value_set=first_events[names.ITEM_ID]))
     column = pa.ListArray.from_arrays(_offsets(taken), moments.combine_chunks())
-    return found.append_column(names.POSITIVE_FIRST_TIMESTAMPS, column)
+    return requests.append_column(names.POSITIVE_FIRST_TIMESTAMPS, column)
 
 
 def _offsets(lists: pa.ListArray) -> pa.Array:

@@ -1,8 +1,7 @@
-"""The test requests put to every system, day by day, with that day's items in the graph that is served."""
+"""The test requests put to every system, snapshot by snapshot, with the items of then in the graph that is served."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
@@ -13,9 +12,9 @@ import tensorflow as tf
 
 from tastemaker import names
 from tastemaker.moments import microseconds
-from training.datasets.item_snapshots import snapshot_of
+from training.datasets.item_snapshots import by_snapshot, snapshot_of
 from training.evaluation.baselines import Baseline, ranked
-from training.evaluation.shop_day import DAY, Histories, ShopDay, pairs_of
+from training.evaluation.shop_day import Histories, ShopDay, pairs_of
 from training.evaluation.systems import CHAMPION, RELEASE, RETRIEVER
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.ranking.calibration import Calibration
@@ -34,7 +33,7 @@ class Pairs:
     """Pairs of a request and an item with the ranker's probability: candidates, or logged impressions.
 
     Attributes:
-        owner: int64 `[pairs]`, the request, never decreasing within a day.
+        owner: int64 `[pairs]`, the request, never decreasing within a snapshot.
         labels: int8 `[pairs]`.
         probabilities: float32 `[pairs]`.
         positives, reachable: items taken, and how many of them are among the pairs.
@@ -61,12 +60,12 @@ class Answers:
         lists: system → int64 `[requests, k]`, item indices, −1 for an empty place.
         owner, relevant: `[positives]`, the request and the item index of what was taken; `universe.unknown` is an item
             that no system can name.
-        head: bool `[positives]`, whether the item was among the most popular on the request's day.
+        head: bool `[positives]`, whether the item was among the most popular when it was asked.
         age: float64 `[positives]`, hours from the item's first event ever to the request; below 0 where that was in the
             request's own session.
         surprise: system → float64 `[requests, k]`, bits.
-        popularity: float64 `[N + 1]`, summed over the days.
-        catalogue: how many items there were on some day.
+        popularity: float64 `[N + 1]`, summed over the snapshots.
+        catalogue: how many items there were in some snapshot.
         pairs: the ranker's probabilities.
         asked: bool `[requests]`, those that the champion was asked; None without a champion.
     """
@@ -104,11 +103,11 @@ class Champion(Protocol):
     """The release that serves, ready to be asked. See `training.evaluation.champion`."""
 
     def answers(self, today: pa.Table, items: pa.Table, rows: RankerRows, k: int) -> ChampionAnswers:
-        """Answers the requests of one day.
+        """Answers the requests of one snapshot.
 
         Args:
             today: rows of `requests.parquet`.
-            items: the item snapshots of every day in question.
+            items: the item snapshots of every moment in question.
             rows: the candidate's pairs.
             k: length of the lists.
         """
@@ -154,11 +153,11 @@ def ask_everyone(
     """Every system's list of k items for every request, and the ranker's probabilities of its pairs.
 
     Args:
-        graph: its snapshot is swapped; afterwards it holds the last day's.
+        graph: its snapshot is swapped; afterwards it holds the last one's.
         forest, calibration: those of the graph.
         others: fitted.
         requests: rows of `requests.parquet`, earliest first.
-        items: the item snapshots of every day in question.
+        items: the item snapshots of every moment in question.
         champion: speaks of the same items.
 
     Raises TastemakerError when a day has no snapshot.
@@ -167,12 +166,9 @@ def ask_everyone(
     random = np.random.default_rng(seed)
     universe = graph.universe
     parts: list[Answers] = []
-    days = request_timestamps(requests) // DAY
-    for number in np.unique(days):
-        today = requests.filter(pa.array(days == number))
-        midnight = datetime.fromtimestamp(int(number) * DAY // 1_000_000, UTC)
-        rows = ranker_rows(graph, today, items)  # leaves the day's items in the graph
-        day = ShopDay.of(snapshot_of(items, midnight), universe)
+    for moment, today in by_snapshot(requests, items):
+        rows = ranker_rows(graph, today, items)  # leaves the moment's items in the graph
+        day = ShopDay.of(snapshot_of(items, moment), universe)
         asked = Histories.of(today, universe)
         lists = _asked(graph, today, k)
         lists |= {other.name: ranked(other.scores(asked, day), day.popularity, k, random) for other in others}

@@ -8,7 +8,6 @@ probability is made of.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +15,12 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from tastemaker import names
-from training.datasets.item_snapshots import snapshot_of
-from training.feature_tensors import column_of, padded, query_tensors, request_timestamps
+from training.datasets.item_snapshots import by_snapshot, snapshot_of
+from training.feature_tensors import column_of, padded, query_tensors
 from training.ranking.features import FEATURE_NAMES
 from training.release.fused_graph import FusedRecommender
 
 REQUESTS_AT_ONCE = 256  # 256 × 300 candidates × 60 features: 18 MB on their way out of the graph
-DAY = 86_400_000_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,21 @@ class RankerRows:
 
 
 def ranker_rows(graph: FusedRecommender, requests: pa.Table, items: pa.Table) -> RankerRows:
-    """The rows of every request, day by day, with that day's snapshot in the graph.
+    """The rows of every request, snapshot by snapshot, each as its own moment's snapshot in the graph makes them.
 
     Args:
-        graph: its snapshot is swapped; afterwards it holds the last day's.
+        graph: its snapshot is swapped; afterwards it holds the last one's.
         requests: rows of `requests.parquet`, earliest first.
-        items: the item snapshots of every day in question.
+        items: the item snapshots of every moment in question.
 
     Raises TastemakerError when a day has no snapshot.
     """
     features, labels, owners = [np.empty((0, len(FEATURE_NAMES)), np.float32)], [np.empty(0, np.int8)], []
     chosen = [np.empty(0, np.int32)]
     positives = shown = start = 0
-    for day, todays in _by_day(requests):
-        graph.load_snapshot(snapshot_of(items, day), day)
-        for part in todays:
+    for moment, asked in by_snapshot(requests, items):
+        graph.load_snapshot(snapshot_of(items, moment), moment)
+        for part in _parts(asked):
             impressions = part[names.REQUEST_ORIGIN][0].as_py() == names.ORIGIN_IMPRESSIONS
             ids, kept, values = _shown(graph, part) if impressions else _candidates(graph, part)
             taken = [set(row or ()) for row in part[names.POSITIVE_ITEM_IDS].to_pylist()]
@@ -97,16 +95,11 @@ def ranker_rows(graph: FusedRecommender, requests: pa.Table, items: pa.Table) ->
     )
 
 
-def _by_day(requests: pa.Table) -> Iterator[tuple[datetime, list[pa.Table]]]:
-    """Each midnight, and its requests in parts of one origin and bounded size; order stays within an origin."""
-    days = request_timestamps(requests) // DAY
-    origins = requests[names.REQUEST_ORIGIN]
-    for day in np.unique(days):
-        parts = []
-        for origin in names.REQUEST_ORIGINS:
-            chosen = requests.filter(pc.and_(pa.array(days == day), pc.equal(origins, origin)))
-            parts += [chosen.slice(at, REQUESTS_AT_ONCE) for at in range(0, len(chosen), REQUESTS_AT_ONCE)]
-        yield datetime.fromtimestamp(int(day) * DAY // 1_000_000, UTC), parts
+def _parts(requests: pa.Table) -> Iterator[pa.Table]:
+    """The requests in parts of one origin and bounded size; order stays within an origin."""
+    for origin in names.REQUEST_ORIGINS:
+        chosen = requests.filter(pc.equal(requests[names.REQUEST_ORIGIN], origin))
+        yield from (chosen.slice(at, REQUESTS_AT_ONCE) for at in range(0, len(chosen), REQUESTS_AT_ONCE))
 
 
 def _candidates(graph: FusedRecommender, part: pa.Table) -> tuple[list[list[str]], np.ndarray, np.ndarray]:

@@ -1,40 +1,35 @@
 """What the sources would have proposed to past requests, seen through the graph that serves."""
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
 from tastemaker import names
-from training.datasets.item_snapshots import snapshot_of
-from training.feature_tensors import column_of, query_tensors, request_timestamps
-from training.ranking.past import DAY
+from training.datasets.item_snapshots import by_snapshot, snapshot_of
+from training.feature_tensors import column_of, query_tensors
 from training.ranking.rows import REQUESTS_AT_ONCE
 from training.release.fused_graph import FusedRecommender
 from training.sources.blend import BlendRows
 
 
 def blend_rows(graph: FusedRecommender, requests: pa.Table, items: pa.Table) -> BlendRows:
-    """Every candidate of every request, with that day's snapshot in the graph.
+    """Every candidate of every request, as the snapshot of its own moment in the graph makes them.
 
     Args:
-        graph: its snapshot is swapped; afterwards it holds the last day's.
+        graph: its snapshot is swapped; afterwards it holds the last one's.
         requests: rows of `requests.parquet`, earliest first.
-        items: the item snapshots of every day in question.
+        items: the item snapshots of every moment in question.
 
     Raises TastemakerError when a day has no snapshot.
     """
     width = len(graph.sources.made)
     places, labels = [np.empty((0, width), np.int32)], [np.empty(0, bool)]
     owners, positives = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    days, start = request_timestamps(requests) // DAY, 0
-    for day in np.unique(days):
-        midnight = datetime.fromtimestamp(int(day) * DAY // 1_000_000, UTC)
-        graph.load_snapshot(snapshot_of(items, midnight), midnight)
-        todays = requests.filter(pa.array(days == day))
-        for at in range(0, len(todays), REQUESTS_AT_ONCE):
-            part = todays.slice(at, REQUESTS_AT_ONCE)
+    start = 0
+    for moment, asked in by_snapshot(requests, items):
+        graph.load_snapshot(snapshot_of(items, moment), moment)
+        for at in range(0, len(asked), REQUESTS_AT_ONCE):
+            part = asked.slice(at, REQUESTS_AT_ONCE)
             found = graph.candidate_places({name: tf.constant(v) for name, v in query_tensors(part).items()})
             valid, ids = found["valid"].numpy(), found["item_ids"].numpy()
             taken = [

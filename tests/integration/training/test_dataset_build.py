@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo.materialize import materialize
@@ -12,6 +13,7 @@ from tastemaker.feature_tables import feature_tables
 from tastemaker.home import Home
 from tastemaker.moments import microseconds
 from tastemaker.steps import digest_files
+from training.datasets import item_snapshots, requests
 from training.datasets.build import build_datasets, items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
 
@@ -124,3 +126,16 @@ def test_windows_beyond_the_first_request_are_told(home, report):
     config = Config(version=1, split=SplitConfig(test_days=60))
     with pytest.raises(TastemakerError, match="choose a later as_of or shorter windows"):
         build_datasets(home, config, AS_OF)
+
+
+def test_in_parts_of_a_day_the_rows_are_the_same(home, report, monkeypatch):
+    files = [requests_file(home, AS_OF), items_file(home, AS_OF)]
+    before = [read_dataset(file) for file in files]
+    assert [pq.ParquetFile(file).num_row_groups for file in files] == [1, 1]
+    monkeypatch.setattr(requests, "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(item_snapshots, "ROWS_AT_ONCE", 1)
+    files[1].unlink()
+    again = build_datasets(home, CONFIG, AS_OF)
+    assert not again.reused and again.facts == report.facts
+    assert [read_dataset(file).equals(table) for file, table in zip(files, before, strict=True)] == [True, True]
+    assert [pq.ParquetFile(file).num_row_groups for file in files] == [4, 12]  # days with a request, and midnights

@@ -3,10 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import pyarrow as pa
+import pytest
 
 from tastemaker.config import SplitConfig
+from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
-from training.datasets.item_snapshots import existing_items, snapshot_days
+from training.datasets.item_snapshots import by_snapshot, existing_items, snapshot_days, snapshot_of
 from training.splits import plan_windows
 
 DAY = datetime(2017, 10, 10, tzinfo=UTC)
@@ -40,3 +43,43 @@ def test_judged_windows_have_every_hour_and_the_days_before_their_midnights() ->
     moments = snapshot_days(plan_windows(split, DAY), DAY - timedelta(days=6.5), "hour")
     midnights = [DAY - timedelta(days=6), DAY - timedelta(days=5)]
     assert moments == [*midnights, *(DAY - hours * HOUR for hours in range(96, -1, -1))]
+
+
+def asked(*moments: datetime) -> pa.Table:
+    naive = [moment.replace(tzinfo=None) for moment in moments]
+    return pa.table({"request_timestamp": pa.array(naive, pa.timestamp("us"))})
+
+
+def snapshots(*moments: datetime) -> pa.Table:
+    return pa.table({"day": pa.array([m.replace(tzinfo=None) for m in moments for _ in range(2)], pa.timestamp("us"))})
+
+
+def test_a_request_is_answered_by_the_newest_snapshot_of_its_day() -> None:
+    minute, second = timedelta(minutes=1), timedelta(seconds=1)
+    hours = snapshots(DAY, DAY + HOUR, DAY + 3 * HOUR, DAY + 24 * HOUR)
+    requests = asked(DAY + 4 * HOUR, DAY + 2 * HOUR, DAY + HOUR - second, DAY + HOUR, DAY + 24 * HOUR + minute)
+    found = {moment: part["request_timestamp"].to_pylist() for moment, part in by_snapshot(requests, hours)}
+    naive = DAY.replace(tzinfo=None)
+    assert found == {
+        DAY: [naive + HOUR - second],
+        DAY + HOUR: [naive + 2 * HOUR, naive + HOUR],  # in the order they were in
+        DAY + 3 * HOUR: [naive + 4 * HOUR],
+        DAY + 24 * HOUR: [naive + 24 * HOUR + minute],
+    }
+
+
+def test_at_daily_grain_that_is_its_midnight() -> None:
+    days = snapshots(DAY - timedelta(days=1), DAY)
+    requests = asked(DAY - HOUR, DAY, DAY + 23 * HOUR)
+    assert [(moment, len(part)) for moment, part in by_snapshot(requests, days)] == [
+        (DAY - timedelta(days=1), 1),
+        (DAY, 2),
+    ]
+
+
+def test_yesterdays_snapshot_answers_nobody_today() -> None:
+    days = snapshots(DAY)
+    ((moment, part),) = by_snapshot(asked(DAY + 25 * HOUR), days)
+    assert (moment, len(part)) == (DAY + 24 * HOUR, 1)
+    with pytest.raises(TastemakerError, match="no item snapshot of 2017-10-11 00:00"):
+        snapshot_of(days, moment)
