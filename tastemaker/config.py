@@ -99,6 +99,11 @@ class RetrieverConfig(_Section):
 class RankerConfig(_Section):
     """The LightGBM click-through model."""
 
+    objective: Literal["binary", "lambdarank"] = Field(
+        default="binary",
+        description="What the trees learn: the odds that an item is taken (binary), or the order of a request's items "
+        "(lambdarank); both are calibrated to probabilities.",
+    )
     max_trees: int = Field(default=300, ge=1, description="Upper bound; later log-loss stops earlier.")
     leaves: int = Field(default=63, ge=2, description="Leaves per tree.")
     learning_rate: float = Field(default=0.05, gt=0, description="Shrinkage per tree.")

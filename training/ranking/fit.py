@@ -52,6 +52,19 @@ MAX_REQUESTS = 4_000  # a window's requests are thinned to this many: 4,000 × 2
 STOPPING_SHARE = 0.1  # of the ranker's window, its end, which says how many trees and is not learnt from
 THREADS = 1  # 360 trees on 370,000 rows: 22 s of one core; two threads that wait for a busy core took 84 s of both
 
+STOPPING_K = 20
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "binary": {"objective": "binary", "metric": "binary_logloss"},
+    # pairs with neither item in the first 30 places teach nothing: ten past the last that is judged
+    "lambdarank": {
+        "objective": "lambdarank",
+        "metric": "ndcg",
+        "eval_at": [STOPPING_K],
+        "lambdarank_truncation_level": STOPPING_K + 10,
+    },
+}
+CALLED = {"binary_logloss": "log_loss", f"ndcg@{STOPPING_K}": f"ndcg@{STOPPING_K}"}  # LightGBM's names, and ours
+
 GRAPH_CODE = [
     Path(module.__file__ or "")
     for module in (
@@ -175,7 +188,10 @@ def thinned(requests: pa.Table, at_most: int, seed: int) -> pa.Table:
 def fit_trees(
     rows: RankerRows, config: RankerConfig, callbacks: Sequence[Callable[..., None]] = ()
 ) -> tuple[lgb.Booster, dict[str, Any]]:
-    """Trees for the log-loss of `labels`; the window's end, of which nothing is learnt, decides how many.
+    """Trees for `config.objective`; the window's end, of which nothing is learnt, decides how many.
+
+    `binary` is for the log-loss of `labels` and stops by it; `lambdarank` (Burges, "From RankNet to LambdaRank to
+    LambdaMART", 2010) for the NDCG@20 of each request's items, and stops by that.
 
     Learning all of the window again, with as many trees, costs as much once more and gains nothing that can be told
     from chance (`benchmarks/LOG.md`).
@@ -192,8 +208,7 @@ def fit_trees(
             "widen split.ranker_days, or raise candidates.two_tower, in the config file."
         )
     parameters = {
-        "objective": "binary",
-        "metric": "binary_logloss",
+        **OBJECTIVES[config.objective],
         "num_leaves": config.leaves,
         "learning_rate": config.learning_rate,
         "feature_fraction": config.feature_fraction,
@@ -207,27 +222,33 @@ def fit_trees(
         "verbosity": -1,
     }
     names = list(FEATURE_NAMES)
-    training = lgb.Dataset(first[0], first[1], feature_name=names)
-    stopping = lgb.Dataset(last[0], last[1], reference=training)
+    groups: list[np.ndarray | None] = [None, None]
+    if config.objective == "lambdarank":
+        both = np.split(rows.request, [len(first[1])])
+        groups = [np.unique(requests, return_counts=True)[1] for requests in both]
+    training = lgb.Dataset(first[0], first[1], group=groups[0], feature_name=names)
+    stopping = lgb.Dataset(last[0], last[1], group=groups[1], reference=training)
     stop = lgb.early_stopping(config.patience, verbose=False)
     # LightGBM itself cuts off the trees that it tried past the best
     booster = lgb.train(parameters, training, config.max_trees, valid_sets=[stopping], callbacks=[*callbacks, stop])
-    return booster, {
-        "trees": booster.num_trees(),
-        "stopping_log_loss": booster.best_score["valid_0"]["binary_logloss"],
-        "stopping_base_log_loss": log_loss(last[1], np.full(len(last[1]), first[1].mean())),
-    }
+    [[metric, found]] = booster.best_score["valid_0"].items()
+    facts = {"trees": booster.num_trees(), f"stopping_{CALLED[metric]}": found}
+    if config.objective == "binary":
+        facts["stopping_base_log_loss"] = log_loss(last[1], np.full(len(last[1]), first[1].mean()))
+    return booster, facts
 
 
 def _show(home: Home, config: RankerConfig, as_of: datetime, curve: Mapping[str, Mapping[str, list[float]]]) -> None:
-    """The log-loss by tree on the window's end, in TensorBoard."""
+    """What stops the trees, by tree on the window's end, in TensorBoard."""
     name = (
-        f"ranker {config.leaves} leaves, step {config.learning_rate:g}, as of {as_of_slug(as_of)}, seed {config.seed}"
+        f"ranker {config.objective}, {config.leaves} leaves, step {config.learning_rate:g}, as of {as_of_slug(as_of)}, "
+        f"seed {config.seed}"
     )
     with TensorBoardRun(home.training(as_of) / "tensorboard" / name) as log:
         [metrics] = curve.values()
-        for tree, loss in enumerate(metrics["binary_logloss"], start=1):
-            log.scalars({"stopping/log_loss": loss}, tree)
+        for metric, values in metrics.items():
+            for tree, value in enumerate(values, start=1):
+                log.scalars({f"stopping/{CALLED[metric]}": value}, tree)
 
 
 def _raw(booster: lgb.Booster, features: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 
 from tastemaker.config import RankerConfig
 from tastemaker.errors import TastemakerError
+from training.evaluation.metrics import ndcg
 from training.ranking.calibration import log_loss
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.fit import STOPPING_SHARE, fit_trees
@@ -63,3 +64,17 @@ def test_a_part_of_the_rows_is_no_copy():
 def test_labels_of_one_kind_only_are_told():
     with pytest.raises(TastemakerError, match="too few, on one side of its early-stopping split"):
         fit_trees(rows(noise=0.0, taken=1.0), CONFIG)
+
+
+def test_lambdarank_learns_the_order_within_a_request_and_stops_by_its_ndcg():
+    made, config = rows(noise=0.5), CONFIG.model_copy(update={"objective": "lambdarank"})
+    booster, facts = fit_trees(made, config)
+    assert "objective=lambdarank" in booster.model_to_string()
+    assert "stopping_log_loss" not in facts
+    features, labels = made.between(round(REQUESTS * (1 - STOPPING_SHARE)), REQUESTS)
+    scores = np.asarray(booster.predict(features)).reshape(-1, CANDIDATES)
+    hits = np.take_along_axis(labels.reshape(-1, CANDIDATES), np.argsort(-scores, axis=1, kind="stable"), axis=1) > 0
+    found = ndcg(hits, hits.sum(axis=1))
+    assert facts["stopping_ndcg@20"] == pytest.approx(np.nan_to_num(found, nan=1.0).mean())
+    assert facts["stopping_ndcg@20"] > 0.8
+    assert fit_trees(made, config)[0].model_to_string() == booster.model_to_string()
