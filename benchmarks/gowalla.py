@@ -1,17 +1,19 @@
 """The two-tower model alone on Gowalla (LightGCN's split, BARS' Gowalla_m1): Recall@20 and NDCG@20 by full ranking.
 
     python -m benchmarks.gowalla --data <folder> --date 2026-11-22 [--seeds 1 2 3] [--tune valid|late] [--epochs 12]
+        [--popularity 0.5]
 
 The folder holds `train.txt`, `valid.txt` and `test.txt`, a user and its items a line
 (github.com/geon0325/LightGCNpp, data/gowalla, commit a394f79a; train and valid are LightGCN's train). Without `--tune`
 both are learnt from and `test` is judged once, after the last epoch. `--tune valid` learns from `train` and judges on
 `valid`, a random part of the same time. `--tune late` judges on the last fifth of each line of `train`, whose order
 seems that of the visits, and learns from the rest and `valid`: what is wanted of a user comes after what is known.
+Either judges one training once for each of `--popularity`, which is added to the scores and is no part of learning.
 
-What learns is the product's own: `TwoTower` with item embeddings of 64 and no user embedding, over the item graph
-(`retriever.graph_steps`), `TowerTraining` with the full softmax. The set has no times, so a user's past is drawn: in
-each epoch a random part of a user's items is to be told from the rest. All items that a user has are masked when test
-items are ranked. Equal scores are ordered at random.
+What learns is the product's own: `TwoTower` with vectors of 64, one coordinate of them the popularity, and no user
+embedding, over the item graph (`retriever.graph_steps`), `TowerTraining` with the full softmax. The set has no times,
+so a user's past is drawn: in each epoch a random part of a user's items is to be told from the rest. All items that a
+user has are masked when test items are ranked. Equal scores are ordered at random.
 """
 
 import argparse
@@ -60,9 +62,8 @@ GRAPH_STEPS = 2
 HISTORY = 256  # items of a user that the query tower reads; 1 user in 100 has more
 HELD_OUT = (0.2, 0.5)  # share of a user's items to be told, drawn for each user and epoch
 EPOCHS, BATCH, LEARNING_RATE, LAST_RATE = 12, 5_120, 0.01, 0.05  # the rate falls evenly to this share
-# What a user takes later is more popular than what they took: of .0 to .7 recall@20 of the last fifth of the lines of
-# `train`, learnt from the rest, was best with .5 (.169; .159 with 0).
-LEARNING = Learning("full", temperature=0.1, unknown_users=0, unknown_items=0, popularity=0.5)
+LEARNING = Learning("full", temperature=0.1, unknown_users=0, unknown_items=0)
+POPULARITY = 0.5
 MOMENT = 1_300_000_000_000_000  # of every visit and every request
 PUBLISHED = {  # BARS' table of the same split
     "YoutubeDNN": (0.1754, 0.1473),
@@ -122,6 +123,7 @@ def tower_for(items: int, seed: int) -> TwoTower:
         item_numerics=(),
         as_of=MOMENT,
         graph_steps=GRAPH_STEPS,
+        popularity=True,
     )
     ids = Vocabulary(tuple(f"{item:06d}" for item in range(items)))
     return TwoTower(config, {names.ITEM_ID: ids, WORDS: Vocabulary(())}, seed)
@@ -165,8 +167,14 @@ def held_out(visits: Visits, users: int, random: np.random.Generator) -> np.ndar
     return place < taken[visits.user]
 
 
+def favor(tower: TwoTower, visits: Visits, popularity: float) -> None:
+    """Scores get this times an item's log visits, as `retriever.popularity` has it."""
+    counts = np.bincount(visits.item + RESERVED, minlength=tower.vocabularies[names.ITEM_ID].size)
+    tower.favor(counts, popularity * LEARNING.temperature)
+
+
 def learn(visits: Visits, users: int, items: int, seed: int, epochs: int, judged: Visits | None) -> TwoTower:
-    """A tower taught by the visits; with `judged`, tells how well it ranks those after every fifth epoch."""
+    """A tower taught tastes by the visits; with `judged`, tells how well it ranks those after every fifth epoch."""
     tower = tower_for(items, seed)
     random = np.random.default_rng(seed)
     item = item_rows(tower)
@@ -221,21 +229,28 @@ def parts(data: Path, tune: str | None) -> tuple[Visits, Visits]:
     return (Visits.read(train), Visits.read(valid)) if tune else (Visits.read(train, valid), Visits.read(test))
 
 
-def measure(data: Path, date: str, seeds: list[int], epochs: int, tune: str | None) -> dict[str, Any]:
-    """The figures of every seed, their mean and spread."""
+def measure(
+    data: Path, date: str, seeds: list[int], epochs: int, tune: str | None, popularity: list[float]
+) -> dict[str, Any]:
+    """The figures of every seed, their mean and spread, with the last of `popularity`; by seed with each of them."""
     train, valid, test = (data / f"{name}.txt" for name in ("train", "valid", "test"))
     everything = Visits.read(train, valid, test)
     users, items = int(everything.user.max()) + 1, int(everything.item.max()) + 1
     known, wanted = parts(data, tune)
     tf.config.experimental.enable_op_determinism()
-    found = {}
+    found: dict[int, dict[str, float]] = {}
+    tried: dict[int, dict[float, dict[str, float]]] = {}
     load_before = os.getloadavg()[0]
     for seed in seeds:
         began = time.monotonic()
         tower = learn(known, users, items, seed, epochs, wanted if tune else None)
         seconds = time.monotonic() - began
-        found[seed] = {**judge(tower, known, wanted, users, seed), "training_seconds": round(seconds, 1)}
-        _tell(f"seed {seed}: {found[seed]}")
+        tried[seed] = {}
+        for strength in popularity:
+            favor(tower, known, strength)
+            tried[seed][strength] = judge(tower, known, wanted, users, seed)
+            _tell(f"seed {seed}, popularity {strength:g}: {tried[seed][strength]}")
+        found[seed] = {**tried[seed][popularity[-1]], "training_seconds": round(seconds, 1)}
     return {
         # where the data lies is this machine's own business
         "command": " ".join(["python -m benchmarks.gowalla", *sys.argv[1:]]).replace(str(data), "<folder>"),
@@ -258,11 +273,12 @@ def measure(data: Path, date: str, seeds: list[int], epochs: int, tune: str | No
             "graph_steps": GRAPH_STEPS,
             "loss": LEARNING.loss,
             "temperature": LEARNING.temperature,
-            "popularity": LEARNING.popularity,
+            "popularity": popularity[-1],
             "learning_rate": LEARNING_RATE,
             "epochs": epochs,
         },
         "by_seed": found,
+        "by_popularity": tried,
         "mean": {name: float(np.mean([row[name] for row in found.values()])) for name in _FIGURES},
         "spread": {name: float(np.std([row[name] for row in found.values()])) for name in _FIGURES},
         "published": {name: dict(zip(_FIGURES, values, strict=True)) for name, values in PUBLISHED.items()},
@@ -279,9 +295,12 @@ def main() -> None:
     options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
     options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options.add_argument("--epochs", type=int, default=EPOCHS)
+    options.add_argument("--popularity", type=float, nargs="+", default=[POPULARITY], help="several only with --tune")
     options.add_argument("--tune", choices=["valid", "late"], help="judge on this part of train, keep nothing")
     given = options.parse_args()
-    result = measure(given.data, given.date, given.seeds, given.epochs, given.tune)
+    if len(given.popularity) > 1 and not given.tune:
+        options.error("test is judged with one --popularity; choose it with --tune")
+    result = measure(given.data, given.date, given.seeds, given.epochs, given.tune, given.popularity)
     if not given.tune:
         RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result))

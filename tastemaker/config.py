@@ -82,7 +82,8 @@ class RetrieverConfig(_Section):
     popularity: float = Field(
         default=0,
         ge=0,
-        description="Scores favor what is popular by this times an item's log share of pairs, beyond its odds.",
+        description="Scores get this times the temperature times an item's log(1 + pairs): for users who go on to more "
+        "popular items than they came from. Learning knows nothing of it; one dimension of the vectors holds it.",
     )
     batch_size: int = Field(default=2048, ge=2, description="Examples per step.")
     max_epochs: int = Field(default=20, ge=1, description="Upper bound; validation recall stops earlier.")

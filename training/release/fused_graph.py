@@ -73,7 +73,7 @@ class FusedRecommender(tf.Module):
         super().__init__(name="recommender")
         self.tower = tower
         self.universe = ItemUniverse.of(items[names.ITEM_ID].to_pylist())
-        self.snapshot = ItemSnapshot(self.universe, items, tower.config.dimension, neighbours)
+        self.snapshot = ItemSnapshot(self.universe, items, tower.config.dimension, neighbours, tower.config.taste)
         self._sample_users = sample_users
         self.index = item_index(self.snapshot, sources)
         self.sources = CandidateSources(self.snapshot, self.index, sources, trained)
@@ -213,7 +213,7 @@ class FusedRecommender(tf.Module):
 
     @tf.function(input_signature=[SIGNATURE_INPUTS[names.SIGNATURE_SIMILAR_ITEMS]], autograph=False)
     def similar_items(self, inputs: Tensors) -> dict[str, tf.Tensor]:
-        """`item_ids` str and `scores` f32 `[B, min(k, available items)]`: cosines of item vectors, the item itself out.
+        """`item_ids` str and `scores` f32 `[B, min(k, available items)]`: cosines of tastes, the item itself out.
 
         An item that is unknown or unavailable has a row of "" and 0; any row ends so when there are too few others.
         """
@@ -223,6 +223,10 @@ class FusedRecommender(tf.Module):
         def block(rows: Tensors) -> dict[str, tf.Tensor]:
             own = tf.cast(self._indices.lookup(rows[SIMILAR_ITEM_IDS.name]), tf.int32)
             direction = rows_at(items.vectors, own) * rows_at(items.inverse_norms, own)[:, None]
+            # a popular item is like no other for that: 0 stands for its popularity, and nothing of the items is copied
+            popularity = items.vectors.shape[1] - items.taste
+            if popularity:
+                direction = tf.pad(direction[:, : items.taste], [[0, 0], [0, popularity]])
             cosines = tf.linalg.matmul(direction, items.vectors, transpose_b=True) * items.inverse_norms[None, :]
             others = items.available[None, :] & (tf.range(self.universe.rows)[None, :] != own[:, None])
             others &= rows_at(items.available, own)[:, None]

@@ -34,7 +34,8 @@ class ItemSnapshot(tf.Module):
     Attributes:
         numbers: float32 `[N + 1, len(ITEM_NUMBERS)]`, missing as declared (often NaN).
         vectors: float32 `[N + 1, D]`; zero where the item is not there.
-        inverse_norms: float32 `[N + 1]`, 1 / length of the vector, 0 for a zero vector.
+        taste: how many of the D, from the first, two items are compared by; what is left is popularity.
+        inverse_norms: float32 `[N + 1]`, 1 / length of the taste, 0 for a zero vector.
         available: bool `[N + 1]`: the item was in the shop on that day.
         by_popularity: int32 `[N + 1]`, indices, most interactions in 30 days first, what is unavailable last.
         popularity_rank: float32 `[N + 1]`, its inverse; 0 is the most popular.
@@ -44,13 +45,16 @@ class ItemSnapshot(tf.Module):
         as_of: int64 scalar, microseconds since 1970 UTC.
     """
 
-    def __init__(self, universe: ItemUniverse, items: pa.Table, dimension: int, neighbours: int) -> None:
+    def __init__(
+        self, universe: ItemUniverse, items: pa.Table, dimension: int, neighbours: int, taste: int | None = None
+    ) -> None:
         """An empty snapshot.
 
         Args:
             items: rows of any days, from which the words, categories and brands get their codes.
             dimension: D of the item vectors.
             neighbours: K, the most that an item keeps.
+            taste: see above; None: all D.
         """
         super().__init__(name="item_snapshot")
         self.universe = universe
@@ -62,6 +66,7 @@ class ItemSnapshot(tf.Module):
         self.word_codes, self.category_codes, self.brand_codes = (
             v.size for v in (self._words, self._categories, self._brands)
         )
+        self.taste = dimension if taste is None else taste
         rows, k = universe.rows, neighbours
         self.numbers = tf.Variable(tf.zeros([rows, len(ITEM_NUMBERS)]), trainable=False, name="numbers")
         self.vectors = tf.Variable(tf.zeros([rows, dimension]), trainable=False, name="vectors")
@@ -106,7 +111,7 @@ class ItemSnapshot(tf.Module):
         numbers = np.stack([np.asarray(filled[name], np.float32) for name in ITEM_NUMBERS], axis=1)
         vectors = np.asarray(tower.candidates({n: tf.convert_to_tensor(v) for n, v in tensors.items()}), np.float32)
         vectors = np.where(np.isfinite(vectors), vectors, np.float32(0))
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        norms = np.linalg.norm(vectors[:, : self.taste].astype(np.float64), axis=1)
 
         self._assign(self.numbers, at, numbers, np.nan)
         self._assign(self.vectors, at, vectors, 0)

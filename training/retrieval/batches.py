@@ -31,7 +31,6 @@ class Learning:
     unknown_users: float = 0.05  # share of queries from which everything known of the user is taken
     unknown_items: float = 0.1  # share of positives that must be told by their attributes alone
     history_competes: bool = False  # what a user has had already is a negative of theirs like any other item
-    popularity: float = 0.0  # scores get this times an item's log share of pairs more than its odds alone would give
 
 
 @dataclass(frozen=True)
@@ -95,23 +94,13 @@ def batches_of(
         yield Batch(
             users,
             items,
-            _offsets(log_probability, nameless, full, learning.popularity * np.log(drawn[competing // 2])),
+            np.where(nameless, log_probability, 0).astype(np.float32) if full else log_probability,
             own,
             (pair_weight[chosen] / pair_weight[chosen].sum()).astype(np.float32),
             _without(np.concatenate(ignored), own, len(competing)),
             random.random(len(requests)) < learning.unknown_users,
             nameless,
         )
-
-
-def _offsets(log_probability: np.ndarray, nameless: np.ndarray, full: bool, favor: np.ndarray) -> np.ndarray:
-    """What is taken off each item's logit while it is learnt, and so is in its score afterwards, float32 `[items]`.
-
-    Beside log-Q, the adjustment of Menon et al., "Long-tail learning via logit adjustment" (ICLR 2021), the other way
-    round: for a time to come in which the head is wanted more than it was.
-    """
-    by_chance = np.where(nameless, log_probability, 0) if full else log_probability
-    return (by_chance + np.where(nameless, 0, favor)).astype(np.float32)
 
 
 def pair_weights(pairs: Pairs, moments: np.ndarray, learning: Learning) -> np.ndarray:

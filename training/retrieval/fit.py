@@ -110,6 +110,7 @@ def _shape(settings: RetrieverConfig, end: datetime) -> TowerConfig:
         microseconds(end),
         encoder=settings.encoder,
         graph_steps=settings.graph_steps,
+        popularity=settings.popularity > 0,
     )
 
 
@@ -203,6 +204,7 @@ class RetrieverTraining:
             )
         tower = TwoTower(_shape(self.settings, end), self._vocabularies(train, end), settings.seed)
         self._connect(tower, train)
+        self._favor(tower, train)
         known = np.flatnonzero(self.windows.retriever_train.contains(self.moments))
         tower.fit_scales(_taken(self.user_tensors, known), _taken(self.item_tensors, np.unique(train.snapshot)))
         rows = self._rows(tower)
@@ -234,6 +236,7 @@ class RetrieverTraining:
         grown = tower.grown(self._vocabularies(pairs, until), microseconds(until), self.settings.seed)
         since = microseconds(until - timedelta(days=REFRESH_DAYS))
         self._connect(grown, pairs)
+        self._favor(grown, pairs)
         pairs = pairs.select((self.moments >= since)[pairs.request])
         rows = self._rows(grown)
         fitting = self._training(grown)
@@ -267,7 +270,7 @@ class RetrieverTraining:
         return recall_at(RECALLS, self._scorer(asked, tower, rows), positives, self.moments[asked], self.snapshots)
 
     def _scorer(self, asked: np.ndarray, tower: TwoTower, rows: Rows) -> Scorer:
-        """Cosines with the items of snapshot rows, for requests given by their places in `asked`."""
+        """Products with the items of snapshot rows, for requests given by their places in `asked`."""
         queries = tower.query_from_indices(_taken(rows.user, asked)).numpy()
 
         def score(requests: np.ndarray, snapshots: np.ndarray) -> np.ndarray:
@@ -293,9 +296,17 @@ class RetrieverTraining:
         known = tower.vocabularies[names.ITEM_ID]
         tower.connect(ItemGraph.of(person, known.indices(self.snapshots.items)[pairs.item], known.size))
 
+    def _favor(self, tower: TwoTower, pairs: Pairs) -> None:
+        """Fills the coordinate of popularity, where a tower has one, from these pairs; learning does not read it."""
+        if not tower.config.popularity:
+            return
+        known = tower.vocabularies[names.ITEM_ID]
+        visits = np.bincount(known.indices(self.snapshots.items)[pairs.item], minlength=known.size)
+        tower.favor(visits, self.settings.popularity * self.settings.temperature)
+
     def _training(self, tower: TwoTower) -> TowerTraining:
         settings = self.settings
-        learning = Learning(settings.loss, settings.temperature, popularity=settings.popularity)
+        learning = Learning(settings.loss, settings.temperature)
         return TowerTraining(tower, settings.learning_rate, settings.seed, learning)
 
     def _rows(self, tower: TwoTower) -> Rows:

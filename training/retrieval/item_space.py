@@ -15,9 +15,9 @@ LABELS = (names.ITEM_ID, ITEM_TITLE, "item_category", POPULARITY)
 
 
 def item_space(tower: TwoTower, items: pa.Table) -> tuple[np.ndarray, dict[str, Sequence[object]]]:
-    """The vectors `[n, dimension]` and labels of the most popular items of one day's snapshot."""
+    """The tastes `[n, taste]` and labels of the most popular items of one day's snapshot."""
     popularity = column_of(items, POPULARITY).fill_null(0).to_numpy(zero_copy_only=False)
     shown = items.take(pa.array(np.sort(np.argsort(-popularity, kind="stable")[:SHOWN])))
-    return tower.candidates(candidate_tensors(shown)).numpy(), {
+    return tower.candidates(candidate_tensors(shown))[:, : tower.config.taste].numpy(), {
         name: column_of(shown, name).to_pylist() for name in LABELS
     }

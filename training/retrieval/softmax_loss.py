@@ -36,8 +36,8 @@ class ManyPositives(tf.Module, tfrs.tasks.base.Task):
         """The loss, a scalar; differentiable in `query` and `candidate`.
 
         Args:
-            query: unit vectors `[requests, dimension]`.
-            candidate: unit vectors `[items, dimension]`, each item once.
+            query: unit vectors `[requests, taste]`.
+            candidate: unit vectors `[items, taste]`, each item once.
             log_probability: `[items]`, the log of the probability with which an item is among the candidates (Yi et
                 al., RecSys 2019), 0 where it always is.
             pairs: int64 `[pairs, 2]`, row of `query` and row of `candidate`, distinct.

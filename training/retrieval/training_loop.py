@@ -20,7 +20,7 @@ RANDOM = "random"
 
 
 class TowerTraining:
-    """Fits a tower to pairs, epoch by epoch, the same way for the same seed.
+    """Fits a tower's tastes to pairs, epoch by epoch, the same way for the same seed.
 
     Args:
         tower: whose weights change.
@@ -82,8 +82,8 @@ class TowerTraining:
         with tf.GradientTape() as tape:
             vectors = self._tower.learnt_item_vectors()
             loss = self._loss(
-                self._tower.query_from_indices(user, vectors),
-                self._tower.candidates_from_indices(item, vectors),
+                self._tower.query_taste(user, vectors),
+                self._tower.candidate_taste(item, vectors),
                 log_probability,
                 pairs,
                 weight,

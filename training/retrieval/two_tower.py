@@ -1,4 +1,7 @@
-"""The two towers: a user's past and an item's attributes become vectors whose cosine says how well they fit.
+"""The two towers: a user's past and an item's attributes become vectors whose product says how well they fit.
+
+The product is the cosine of two tastes; where a tower favors what is popular (`TowerConfig.popularity`), the last
+coordinate adds as much to it as an item is taken, to everyone's alike. What is learnt is the tastes.
 
 After Yi et al., "Sampling-bias-corrected neural modeling for large corpus item recommendations" (RecSys 2019), and
 Covington et al., "Deep neural networks for YouTube recommendations" (RecSys 2016), for a query without a user id.
@@ -24,7 +27,15 @@ from training.feature_tensors import NUMERIC_TYPES, item_features, item_tensors,
 from training.retrieval.encoders import EncoderName, History, history_encoder
 from training.retrieval.item_graph import ItemGraph, Smoothing
 from training.retrieval.named_weights import NamedWeights
-from training.vocabulary import PADDING, UNKNOWN, Vocabulary, load_vocabularies, save_vocabularies, split_titles
+from training.vocabulary import (
+    PADDING,
+    RESERVED,
+    UNKNOWN,
+    Vocabulary,
+    load_vocabularies,
+    save_vocabularies,
+    split_titles,
+)
 
 HISTORY_ITEM_IDS = "history_item_ids"
 HISTORY_TIMESTAMPS = "history_timestamps"
@@ -34,6 +45,7 @@ ITEM_TITLE = "item_title"
 WORDS = "item_title_words"
 ITEMS = f"embedding/{names.ITEM_ID}"  # the weight that towers read
 LEARNT_ITEMS = "graph/item_id"  # the weight that is learnt where ITEMS is smoothed from it
+POPULARITY = "popularity/item_id"  # what a score gets for an item's popularity, by row of ITEMS; never learnt
 
 TITLE_WORDS = 24  # words of a title that count; the longest of Online Retail has 9
 DAY = 86_400_000_000  # microseconds
@@ -59,6 +71,12 @@ class TowerConfig:
     as_of: int
     encoder: EncoderName = "mean"  # a tower saved before there was a choice has this one
     graph_steps: int = 0  # over which the items' vectors are smoothed; 0: none is
+    popularity: bool = False  # the last of the dimensions holds an item's popularity, and 1 in a query
+
+    @property
+    def taste(self) -> int:
+        """The leading dimensions, which are learnt and in which vectors have length 1."""
+        return self.dimension - self.popularity
 
     @classmethod
     def declared(
@@ -69,6 +87,7 @@ class TowerConfig:
         interests: int = 2,
         encoder: EncoderName = "mean",
         graph_steps: int = 0,
+        popularity: bool = False,
     ) -> "TowerConfig":
         """Every scalar feature of `recommend_v1` and of `item_profile`.
 
@@ -87,6 +106,7 @@ class TowerConfig:
             as_of=as_of,
             encoder=encoder,
             graph_steps=graph_steps,
+            popularity=popularity,
         )
 
 
@@ -106,12 +126,14 @@ class TwoTower(tf.Module):
         self._tables = {name: vocabulary.table() for name, vocabulary in vocabularies.items()}
         weights = NamedWeights(np.random.default_rng(seed))
         self._own = weights
-        c, d = config, config.dimension
+        c, d = config, config.taste
         for name in (names.ITEM_ID, WORDS, *c.user_texts, *c.item_texts):
             smoothed = name == names.ITEM_ID and c.graph_steps > 0
             weights.add_table(f"embedding/{name}", vocabularies[name].size, d, trainable=not smoothed)
         if c.graph_steps:
             weights.add(LEARNT_ITEMS, weights[ITEMS].numpy())
+        if c.popularity:
+            weights.add(POPULARITY, np.zeros(vocabularies[names.ITEM_ID].size), trainable=False)
         for side, numerics in (("query", c.user_numerics), ("candidate", c.item_numerics)):
             weights.add(f"{side}/mean", np.zeros(len(numerics)), trainable=False)
             weights.add(f"{side}/scale", np.ones(len(numerics)), trainable=False)
@@ -128,18 +150,18 @@ class TwoTower(tf.Module):
         hidden = self.config.hidden
         if hidden:
             self._own.add_layer(f"{side}/hidden", width, hidden)
-            self._own.add_layer(f"{side}/out", hidden, self.config.dimension)
+            self._own.add_layer(f"{side}/out", hidden, self.config.taste)
         else:
-            self._own.add(f"{side}/out/bias", np.zeros(self.config.dimension))
+            self._own.add(f"{side}/out/bias", np.zeros(self.config.taste))
 
     # -- the public towers -------------------------------------------------------------------------------------------
 
     def query(self, user: Tensors) -> tf.Tensor:
-        """Unit vectors `[batch, dimension]` of users, from the tensors of `training.feature_tensors.query_tensors`."""
+        """Vectors `[batch, dimension]` of users, from the tensors of `training.feature_tensors.query_tensors`."""
         return self.query_from_indices(self.user_indices(user))
 
     def candidates(self, item: Tensors) -> tf.Tensor:
-        """Unit vectors `[n, dimension]` of items, from the tensors of `training.feature_tensors.item_tensors`."""
+        """Vectors `[n, dimension]` of items, from the tensors of `training.feature_tensors.item_tensors`."""
         return self.candidates_from_indices(self.item_indices(item))
 
     # -- the border: strings to integers -----------------------------------------------------------------------------
@@ -164,21 +186,33 @@ class TwoTower(tf.Module):
 
     # -- the towers on integers --------------------------------------------------------------------------------------
 
-    def query_from_indices(self, user: Tensors, item_vectors: tf.Tensor | None = None) -> tf.Tensor:
-        """Unit vectors `[batch, dimension]` from the tensors of `user_indices`.
+    def query_from_indices(self, user: Tensors) -> tf.Tensor:
+        """Vectors `[batch, dimension]` from the tensors of `user_indices`: a taste and, with popularity, a 1."""
+        taste = self.query_taste(user)
+        return tf.concat([taste, tf.ones_like(taste[:, :1])], axis=1) if self.config.popularity else taste
 
-        `item_vectors` `[rows, dimension]` are read in place of the table of items, while they are learnt.
+    def candidates_from_indices(self, item: Tensors) -> tf.Tensor:
+        """Vectors `[n, dimension]` from the tensors of `item_indices`: a taste and, if so shaped, the popularity."""
+        taste = self.candidate_taste(item)
+        if not self.config.popularity:
+            return taste
+        return tf.concat([taste, tf.gather(self._weights[POPULARITY], item[names.ITEM_ID])[:, None]], axis=1)
+
+    def query_taste(self, user: Tensors, item_vectors: tf.Tensor | None = None) -> tf.Tensor:
+        """Unit vectors `[batch, taste]` from the tensors of `user_indices`.
+
+        `item_vectors` `[rows, taste]` are read in place of the table of items, while they are learnt.
         """
         c = self.config
         interests, any_history = self._interests(user, self._items(item_vectors))
         texts = [self._lookup(name, user[name]) for name in c.user_texts]
         numbers = self._numbers("query", c.user_numerics, with_defaults(user, self._user_numeric_features()))
-        flat = tf.reshape(interests, [-1, c.interests * c.dimension])
+        flat = tf.reshape(interests, [-1, c.interests * c.taste])
         lasting = tf.reduce_sum(interests * self._weights["query/interest"], axis=1)
         return self._moved("query", lasting, [flat, *texts, numbers, any_history])
 
-    def candidates_from_indices(self, item: Tensors, item_vectors: tf.Tensor | None = None) -> tf.Tensor:
-        """Unit vectors `[n, dimension]` from the tensors of `item_indices`; `item_vectors` as for a query."""
+    def candidate_taste(self, item: Tensors, item_vectors: tf.Tensor | None = None) -> tf.Tensor:
+        """Unit vectors `[n, taste]` from the tensors of `item_indices`; `item_vectors` as for a query."""
         c = self.config
         own = tf.gather(self._items(item_vectors), item[names.ITEM_ID])
         words = item[WORDS]
@@ -190,7 +224,7 @@ class TwoTower(tf.Module):
         return self._moved("candidate", own, [own, bag, *texts, numbers])
 
     def _moved(self, side: str, base: tf.Tensor, inputs: list[tf.Tensor]) -> tf.Tensor:
-        """The base `[n, dimension]`, moved by what the side's layers make of all inputs, at length 1."""
+        """The base `[n, taste]`, moved by what the side's layers make of all inputs, at length 1."""
         if not self.config.hidden:
             return tf.math.l2_normalize(base + self._weights[f"{side}/out/bias"], axis=1)
         hidden = self._own.layer(f"{side}/hidden", tf.concat(inputs, axis=1))
@@ -200,7 +234,7 @@ class TwoTower(tf.Module):
         return self._weights[ITEMS] if item_vectors is None else item_vectors
 
     def _interests(self, user: Tensors, item_vectors: tf.Tensor | tf.Variable) -> tuple[tf.Tensor, tf.Tensor]:
-        """The encoder's vectors `[batch, interests, dimension]`, and whether there is any history `[batch, 1]`."""
+        """The encoder's vectors `[batch, interests, taste]`, and whether there is any history `[batch, 1]`."""
         ids = user[HISTORY_ITEM_IDS]
         asked = user[names.REQUEST_TIMESTAMP]
         asked = tf.where(tf.equal(asked, 0), tf.constant(self.config.as_of, tf.int64), asked)
@@ -239,7 +273,7 @@ class TwoTower(tf.Module):
         self.settle()
 
     def learnt_item_vectors(self) -> tf.Tensor | None:
-        """The item vectors `[rows, dimension]` as the graph makes them now, None in a tower without one."""
+        """The item vectors `[rows, taste]` as the graph makes them now, None in a tower without one."""
         if not self.config.graph_steps:
             return None
         if self._smoothing is None:
@@ -260,6 +294,18 @@ class TwoTower(tf.Module):
         for name, weight in tower.weights.items():
             weight.assign(self._weights[name])
         return tower
+
+    # -- popularity --------------------------------------------------------------------------------------------------
+
+    def favor(self, visits: np.ndarray, strength: float) -> None:
+        """From now on an item's scores are higher by `strength` × log(1 + visits), less the mean over all items.
+
+        Args:
+            visits: of each row of the item table `[rows]`; an item that is in no row is one without visits.
+            strength: in units of a cosine.
+        """
+        logs = np.log1p(visits)
+        self._weights[POPULARITY].assign(strength * (logs - logs[RESERVED:].mean()))
 
     # -- weights -----------------------------------------------------------------------------------------------------
 
@@ -307,7 +353,7 @@ class TwoTower(tf.Module):
         tower = TwoTower(replace(self.config, as_of=as_of), vocabularies, seed)
         for name, weight in self._weights.items():
             old = weight.numpy()
-            table = names.ITEM_ID if name == LEARNT_ITEMS else name.removeprefix("embedding/")
+            table = names.ITEM_ID if name in (LEARNT_ITEMS, POPULARITY) else name.removeprefix("embedding/")
             if table in vocabularies:
                 known = self.vocabularies[table].tokens
                 place = {token: index + 2 for index, token in enumerate(known)}

@@ -1,6 +1,7 @@
 """The step `train retriever` on a checkerboard: it must be solved visibly, and twice to the same bytes."""
 
 import shutil
+from collections import Counter
 from datetime import timedelta
 
 import numpy as np
@@ -13,11 +14,11 @@ from tensorboard.util import tensor_util
 
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
-from tastemaker.moments import as_of_slug
+from tastemaker.moments import as_of_slug, microseconds
 from tastemaker.steps import digest_files
 from training.datasets.build import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
-from training.feature_tensors import item_tensors, missing_tensors, query_tensors, user_features
+from training.feature_tensors import item_features, item_tensors, missing_tensors, query_tensors, user_features
 from training.retrieval.fit import for_ranker_folder, retriever_folder, train_retriever
 from training.retrieval.two_tower import LEARNT_ITEMS, TwoTower
 from training.splits import plan_windows
@@ -174,3 +175,23 @@ def test_a_warm_start_goes_on_from_the_run_before(trained, tmp_path):
     assert facts["ranker_recall@20"] == pytest.approx(report.facts["ranker_recall@20"], abs=0.05)
     assert RANKER_ITEM not in TwoTower.load(for_ranker_folder(home, AS_OF)).vocabularies["item_id"].tokens
     assert RANKER_ITEM in TwoTower.load(retriever_folder(home, AS_OF)).vocabularies["item_id"].tokens
+
+
+def test_popularity_is_a_coordinate_counted_in_the_pairs_that_a_tower_may_know(tmp_path):
+    home = Home(tmp_path / "popular")
+    write_datasets(home)
+    popular = CONFIG.model_copy(update={"retriever": CONFIG.retriever.model_copy(update={"popularity": 0.5})})
+    assert train_retriever(home, popular, AS_OF).facts["ranker_recall@20"] > 0.95
+    windows, requests = plan_windows(CONFIG.split, AS_OF), read_dataset(requests_file(home, AS_OF))
+    asked = requests["request_timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    taken = requests["positive_item_ids"].to_pylist()
+    for folder, until in ((for_ranker_folder, windows.ranker.start), (retriever_folder, windows.test.start)):
+        tower = TwoTower.load(folder(home, AS_OF))
+        ids = tower.vocabularies["item_id"].tokens
+        counts = Counter(item for row in np.flatnonzero(asked < microseconds(until)) for item in taken[row])
+        logs = np.log1p([counts[item] for item in ids])
+        nameless = {**missing_tensors(item_features(), len(ids)), "item_id": np.array(ids, object)}
+        found = tower.candidates(nameless).numpy()
+        assert found.shape[1] == 16
+        np.testing.assert_allclose(found[:, 15], 0.5 * 0.1 * (logs - logs.mean()), rtol=1e-4, atol=1e-6)
+        assert np.ptp(found[:, 15]) > 0.01

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import gowalla
-from benchmarks.gowalla import HELD_OUT, Visits, held_out, item_rows, judge, learn, parts, tower_for, user_rows
+from benchmarks.gowalla import HELD_OUT, Visits, favor, held_out, item_rows, judge, learn, parts, tower_for, user_rows
 from tastemaker.errors import TastemakerError
 
 
@@ -82,6 +82,16 @@ def test_the_figures_of_a_known_order(monkeypatch, visits):
     second = 1 / np.log2(3)
     assert found["recall@2"] == pytest.approx((1 + 1 / 2) / 2)
     assert found["ndcg@2"] == pytest.approx((second + 1 / (1 + second)) / 2)
+
+
+def test_scores_get_their_share_of_the_log_visits(visits):
+    tower = tower_for(7, seed=1)
+    rows = user_rows(tower, visits, np.ones(8, bool), 3, np.random.default_rng(0))
+    before = tower.query_from_indices(rows).numpy() @ tower.candidates_from_indices(item_rows(tower)).numpy().T
+    favor(tower, visits, 0.5)
+    after = tower.query_from_indices(rows).numpy() @ tower.candidates_from_indices(item_rows(tower)).numpy().T
+    logs = np.log([3, 2, 2, 2, 2, 3, 1])  # items 0 and 5 are taken twice, 6 never
+    np.testing.assert_allclose(after - before, np.tile(0.5 * 0.1 * (logs - logs.mean()), (3, 1)), atol=1e-6)
 
 
 def test_two_tastes_are_learnt_and_twice_the_same(monkeypatch):

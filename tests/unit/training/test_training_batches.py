@@ -101,21 +101,6 @@ def test_an_epochs_loss_is_the_oracles_and_falls(tower, tensors, loss):
     assert training.epoch(PAIRS, rows, batch_size=8) < expected
 
 
-@pytest.mark.parametrize("popularity", [0, 0.5])
-def test_scores_favor_what_is_popular_by_as_much_as_was_asked(tower, popularity):
-    taken = np.array([0] * 6 + [1] * 2, np.int32)  # by users of whom nothing is known
-    pairs = Pairs(np.arange(8, dtype=np.int32), taken, taken, 0)
-    user = {**missing_tensors(user_features(), 8), "request_timestamp": np.full(8, DAY)}
-    item = {**missing_tensors(item_features(), 2), "item_id": np.array(["a", "b"], dtype=object)}
-    learning = replace(PLAIN, loss="full", temperature=1.0, popularity=popularity)
-    training = TowerTraining(tower, learning_rate=0.01, seed=0, learning=learning)
-    for _ in range(200):
-        training.epoch(pairs, Rows.of(tower, user, item), batch_size=8)
-    a, b = tower.candidates(item).numpy() @ tower.query(user).numpy()[0]
-    # odds of 3 : 1, and once more of 3 ** popularity
-    assert a - b == pytest.approx((1 + popularity) * np.log(3), abs=0.01)
-
-
 def test_hidden_users_are_replaced_whole_and_the_others_stay():
     user = {
         "country": tf.constant([5, 6]),

@@ -56,6 +56,7 @@ def test_neither_a_later_run_nor_this_one_counts(home, earlier):
 def test_a_run_without_a_tower_or_with_one_of_another_shape_is_passed_over(home, earlier):
     earlier(21)
     earlier(14, shape=replace(SHAPE, dimension=16))
+    earlier(10, shape=replace(SHAPE, popularity=True))
     home.training(AS_OF - timedelta(days=7)).mkdir()
     assert begins_with(home) == slug(21)
 

@@ -66,6 +66,20 @@ def test_it_finds_what_it_promised_for_queries_it_was_not_measured_with(shop_and
     assert _recall(shop, index, queries, count) >= 0.985
 
 
+def test_it_keeps_its_promise_where_one_coordinate_is_popularity():
+    def popular(tastes, last):
+        return np.concatenate([tastes[:, :-1], last[:, None]], axis=1).astype(np.float32)
+
+    logs = 0.05 * np.log1p(np.random.default_rng(6).pareto(1, ITEMS) * 10)
+    asked = popular(_tastes(seed=3, count=50), np.ones(50))
+    shop, index = _index(popular(_tastes(seed=1), logs - logs.mean()), queries=popular(_tastes(2, 64), np.ones(64)))
+    assert index.described()["kind"] == "inverted_file"
+    for count in (20, 200):
+        assert _recall(shop, index, tf.constant(asked), count) >= 0.98
+    exact = np.argsort(-(asked @ shop.vectors.numpy()[:-1].T), axis=1)[:, :20]
+    np.testing.assert_array_equal(np.sort(_nearest(ExactIndex(shop), asked, 20)[1]), np.sort(exact))
+
+
 def test_best_first_each_item_once_with_its_own_product(shop_and_index, queries):
     shop, index = shop_and_index
     scores, items = _nearest(index, queries, 100)
