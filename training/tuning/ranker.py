@@ -92,8 +92,8 @@ def ordered_ndcg(rows: RankerRows, scores: np.ndarray, k: int, seed: int) -> flo
     """Mean NDCG@k of the requests' rows in the order of their scores, ties at random; of requests with a positive row.
 
     >>> rows = RankerRows(np.zeros((4, 1)), np.array([0, 1, 1, 0]), np.zeros(4), np.array([0, 0, 2, 2]), 3, 2, 2, 0)
-    >>> float(ordered_ndcg(rows, np.array([2.0, 1.0, 5.0, 4.0]), 2, 1)) == (1 / np.log2(3) + 1) / 2
-    True
+    >>> round(ordered_ndcg(rows, np.array([2.0, 1.0, 5.0, 4.0]), 2, 1), 4)  # (1 / log2(3) + 1) / 2
+    0.8155
     """
     order = np.lexsort((np.random.default_rng(seed).random(len(scores)), -scores, rows.request))
     request, labels = rows.request[order], rows.labels[order]
