@@ -52,12 +52,13 @@ def test_a_backfill_of_seven_days_leaves_what_seven_daily_runs_leave(tmp_path: P
             time.sleep(0.5)
         api.unpause(FEATURES_DAG)
         days = ["--from-date", f"{first:%Y-%m-%d}", "--to-date", f"{last:%Y-%m-%d}"]
-        subprocess.run(
+        created = subprocess.run(
             [AIRFLOW, "backfill", "create", "--dag-id", FEATURES_DAG, "--max-active-runs", "1", *days],
             env={**environment(settings), **airflow_environment(settings)},
-            check=True,
             capture_output=True,
+            text=True,
         )
+        assert created.returncode == 0, created.stderr[-3000:]
         deadline = time.monotonic() + BACKFILL_SECONDS
         while (states := [run["state"] for run in api.runs(FEATURES_DAG)]) != ["success"] * DAYS:
             assert "failed" not in states, states

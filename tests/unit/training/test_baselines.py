@@ -16,7 +16,7 @@ POPULARITY = np.array([9.0, 8, 7, 6, 5, 4, 3, 2, 1, 0, -1])  # the last row is t
 def day(neighbours: sp.csr_matrix | None = None) -> ShopDay:
     empty = sp.csr_matrix((ITEMS + 1, ITEMS + 1))
     nothing = np.zeros(ITEMS + 1)
-    return ShopDay(POPULARITY, nothing, nothing, nothing > 0, empty if neighbours is None else neighbours)
+    return ShopDay(POPULARITY, nothing, nothing > 0, empty if neighbours is None else neighbours)
 
 
 def asked(*entries: tuple[int, int, float, float], requests: int = 1) -> Histories:
