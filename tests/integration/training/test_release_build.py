@@ -75,7 +75,7 @@ def _user(requests):
 def test_the_rankers_log_loss_by_tree_is_seen_in_tensorboard(built):
     home, trained, _ = built
     [run] = (home.training(toy.AS_OF) / "tensorboard").iterdir()
-    assert run.name == "ranker 8 leaves, step 0.2, as of 20260301T000000Z, seed 20111210"
+    assert run.name == "ranker binary, 8 leaves, step 0.2, as of 20260301T000000Z, seed 20111210"
     events = EventAccumulator(str(run), size_guidance={"tensors": 0})
     events.Reload()
     curve = [float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors("stopping/log_loss")]
