@@ -38,6 +38,7 @@ RANKER_HOURS = 24
 FITTED_EVERY = 3  # hours
 LEAST_HOURS = 4  # of rows before the first ranker; until then the blend ranks
 KNN_HOURS = 36
+DAYS_AT_HAND = 4  # the sessions of 36 hours, begun up to a day before: with fewer, a day is read anew each hour
 RANKED = "retriever + LightGBM"
 HOUR_MICROSECONDS = 3_600_000_000
 
@@ -96,11 +97,12 @@ class Walk:
         self._graph.load_snapshot(snapshot, hour)
         ended = self._past(hour, KNN_HOURS)
         ended = ended.filter(ended[ASKED])
-        self._remember(hour, ended)
+        sessions = whole_sessions(ended, self._graph)
+        self._remember(hour, ended, sessions)
         answers = Answers.of(self._graph, asked)
         self._fit(hour)
         lists = {line: answers.best(scores, K, self.random) for line, scores in self._scores(answers).items()}
-        lists["session k-NN"] = self._rival(hour, ended, asked)
+        lists["session k-NN"] = self._rival(hour, ended, sessions, asked)
         figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
         figures["candidates"] = {"recall": float((answers.items == answers.wanted[:, None]).any(axis=1).mean())}
         figures["sessions"] = {"answered": float(len(asked))}
@@ -150,26 +152,25 @@ class Walk:
             features = without(rows.features, _family(line))
             self.rankers[line], _ = fit_trees(RankerRows(**{**vars(rows), "features": features}), config)
 
-    def _remember(self, hour: datetime, ended: pa.Table) -> None:
+    def _remember(self, hour: datetime, ended: pa.Table, whole: list[np.ndarray]) -> None:
         """Gives the source `user_knn`, where it is on, the sessions of the last hours."""
         universe = self._graph.universe
         for source in self._graph.sources.made:
             if isinstance(source, UserKnn):
-                whole = whole_sessions(ended, self._graph)
                 owner = np.repeat(np.arange(len(whole)), [len(session) for session in whole])
                 items = np.concatenate([*whole, np.empty(0, np.int32)])
                 known = items != universe.unknown
                 moments = request_timestamps(ended)
                 source.load(Sessions.fit(owner[known], items[known], moments, universe.item_ids, hour, SESSIONS))
 
-    def _rival(self, hour: datetime, ended: pa.Table, asked: pa.Table) -> np.ndarray:
-        past = Clicks(whole_sessions(ended, self._graph), request_timestamps(ended) / HOUR_MICROSECONDS)
+    def _rival(self, hour: datetime, ended: pa.Table, whole: list[np.ndarray], asked: pa.Table) -> np.ndarray:
+        past = Clicks(whole, request_timestamps(ended) / HOUR_MICROSECONDS)
         asking = session_items(asked, self._graph)
         return session_knn(past, hour.timestamp() / 3600, asking, self._graph.universe.rows, K)
 
     def _day(self, day: datetime) -> tuple[pa.Table, pa.Table]:
         if day not in self._days:
-            if len(self._days) == 3:
+            if len(self._days) == DAYS_AT_HAND:
                 del self._days[min(self._days)]
             self._days[day] = self.site.requests_of(day), self.site.items_of(day)
         return self._days[day]
