@@ -7,8 +7,6 @@ walked lies in the home and is not walked again; only a walk over every hour wri
 import argparse
 import json
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from benchmarks.circumstances import circumstances, load
 from benchmarks.walk_forward.checkpoint import Kept, walked
 from benchmarks.walk_forward.families import FAMILIES
 from benchmarks.walk_forward.sessions import HOUR, Site
@@ -53,7 +51,7 @@ def main() -> None:
     options.add_argument("--half", choices=("tuning", "reported"), default="tuning", help="sessions that are answered")
     options.add_argument("--families", action="store_true", help="also rankers that lack a family of features each")
     options.add_argument("--config", type=Path, default=CONFIG)
-    given = options.parse_args()
+    given, load_before = options.parse_args(), load()
     site = Site.of(Home(given.home), given.config)
     first = site.first_hour() + given.first * HOUR
     end = site.last_hour() if given.windows is None else min(first + given.windows * HOUR, site.last_hour())
@@ -61,7 +59,8 @@ def main() -> None:
     result = summary(figures)
     print(table(result["lines"]))
     if given.windows is None and given.first == 1:
-        result |= {"half": given.half, "seeds": given.seeds, "date": given.date, **_circumstances(given)}
+        result |= circumstances(_command(given), given.date, load_before)
+        result |= {"half": given.half, "seeds": given.seeds}
         write_atomically(RESULT, json.dumps(result, indent=1) + "\n")
 
 
@@ -113,14 +112,10 @@ def table(lines: dict[str, dict[str, float]]) -> str:
     return "\n".join(["| system | NDCG@20 | HR@20 | |", "|---|---|---|---|", *told])
 
 
-def _circumstances(given: argparse.Namespace) -> dict[str, Any]:
+def _command(given: argparse.Namespace) -> str:
     seeds = " ".join(str(seed) for seed in given.seeds)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True)
-    return {
-        "command": f"python -m benchmarks.walk_forward --home … --half {given.half} --seeds {seeds}",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB",
-    }
+    families = " --families" if given.families else ""
+    return f"python -m benchmarks.walk_forward --home … --half {given.half} --seeds {seeds}{families}"
 
 
 if __name__ == "__main__":

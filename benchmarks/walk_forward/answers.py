@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from benchmarks.walk_forward.sessions import wanted
+from benchmarks.walk_forward.sessions import latest_rows, session_numbers, wanted
 from tastemaker import names
 from tastemaker.moments import microseconds
 from training.feature_tensors import column_of, padded, query_tensors, request_timestamps
@@ -27,12 +27,14 @@ class Answers:
         features: float32 `[requests, C, F]`.
         wanted: int32 `[requests]`, the item that was taken.
         moments: int64 `[requests]`, when it was, microseconds since 1970 UTC.
+        sessions: int32 `[requests]`, a number for each session.
     """
 
     items: np.ndarray
     features: np.ndarray
     wanted: np.ndarray
     moments: np.ndarray
+    sessions: np.ndarray
 
     @classmethod
     def of(cls, graph: FusedRecommender, asked: pa.Table) -> "Answers":
@@ -48,7 +50,8 @@ class Answers:
             items.append(np.where(valid, graph.universe.indices(ids).reshape(valid.shape), -1))
             features.append(found["features"].numpy())
         target = graph.universe.indices(pa.array(wanted(asked).astype(str), pa.string()))
-        return cls(np.concatenate(items), np.concatenate(features), target, request_timestamps(asked))
+        numbers = session_numbers(asked)
+        return cls(np.concatenate(items), np.concatenate(features), target, request_timestamps(asked), numbers)
 
     @property
     def valid(self) -> np.ndarray:
@@ -58,6 +61,11 @@ class Answers:
     def column(self, name: str) -> np.ndarray:
         """One feature `[requests, C]`."""
         return np.asarray(self.features[:, :, FEATURE_NAMES.index(name)])
+
+    def known(self, now: datetime) -> "Answers":
+        """Of each session the latest request whose item was taken before `now`, whether or not the session goes on."""
+        before = np.flatnonzero(self.moments < microseconds(now))
+        return self.take(before[latest_rows(self.sessions[before], self.moments[before])])
 
     def take(self, rows: np.ndarray) -> "Answers":
         """Some of the requests."""
@@ -75,8 +83,8 @@ class Answers:
 
 
 def ranker_rows(answers: Sequence[Answers], now: datetime) -> RankerRows:
-    """Candidates and what was taken, of the requests whose item was taken before `now`, hour by hour."""
-    parts = [part.take(np.flatnonzero(part.moments < microseconds(now))) for part in answers]
+    """Candidates and what was taken, of each session's latest request that is known by `now`, hour by hour."""
+    parts = [part.known(now) for part in answers]
     labels = np.concatenate([(part.items == part.wanted[:, None])[part.valid] for part in parts])
     sizes = np.concatenate([part.valid.sum(axis=1) for part in parts])
     return RankerRows(

@@ -23,6 +23,7 @@ from tastemaker.moments import sql_timestamp
 from tastemaker.steps import digest_files
 from training.datasets.item_snapshots import DAY, item_snapshots
 from training.datasets.session_fold import fold_sessions
+from training.feature_tensors import request_timestamps
 
 HOUR = timedelta(hours=1)
 CLICKS = 20  # of a session that count
@@ -144,6 +145,28 @@ def reported(session_id: str) -> bool:
 def of_hour(table: pa.Table, hour: datetime, column: str = HOUR_OF_SESSION) -> pa.Table:
     """The rows of one hour."""
     return table.filter(pc.equal(table[column], pa.scalar(hour.replace(tzinfo=None), pa.timestamp("us"))))
+
+
+def session_numbers(requests: pa.Table) -> np.ndarray:
+    """int32 `[requests]`: requests of one session have the same number, and no others."""
+    keys = pc.binary_join_element_wise(requests[names.USER_ID], requests[names.SESSION_ID], "/")
+    return np.asarray(keys.combine_chunks().dictionary_encode().indices)
+
+
+def latest_of_sessions(known: pa.Table) -> pa.Table:
+    """Of each session the latest of the requests that are known by now, whether or not the session goes on."""
+    return known.take(latest_rows(session_numbers(known), request_timestamps(known)))
+
+
+def latest_rows(sessions: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """The row of each session's last moment, in the order of rows; of equal moments the later row's.
+
+    >>> latest_rows(np.array([7, 8, 7, 9, 8]), np.array([3, 1, 4, 1, 1])).tolist()
+    [2, 3, 4]
+    """
+    order = np.lexsort((np.arange(len(sessions)), moments, sessions))
+    last = np.append(sessions[order][1:] != sessions[order][:-1], True)[: len(order)]
+    return np.sort(order[last])
 
 
 def wanted(requests: pa.Table) -> np.ndarray:

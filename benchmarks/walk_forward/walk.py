@@ -1,5 +1,6 @@
 """One walk: every hour is answered with what was learnt from all before it, and then learnt from."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -18,6 +19,7 @@ from benchmarks.walk_forward.sessions import (
     LONGEST_SESSION,
     REPORTED,
     Site,
+    latest_of_sessions,
     midnight,
     of_hour,
     snapshot_at,
@@ -33,7 +35,7 @@ from training.sources.trained import TrainedSources
 from training.sources.user_knn import SESSIONS, Sessions, UserKnn
 
 K = 20
-ROWS_AN_HOUR = 600  # requests that the ranker learns from; 24 hours of them are 1.6 million pairs
+SESSIONS_AN_HOUR = 600  # that the ranker learns from; 24 hours of them are 1.7 million pairs
 RANKER_HOURS = 24
 FITTED_EVERY = 3  # hours
 LEAST_HOURS = 4  # of rows before the first ranker; until then the blend ranks
@@ -90,25 +92,37 @@ class Walk:
         self.news.meet(snapshot)
         past = self._past(hour, LEARNT_AGAIN_HOURS)
         self.news.learn(past, wanted(past), snapshot)
-        asked = of_hour(requests, hour)
-        asked = asked.filter(pc.and_(asked[ASKED], pc.equal(asked[REPORTED], self._reported)))
-        if not len(asked):
+        begun = of_hour(requests, hour)
+        asked = pc.and_(begun[ASKED], pc.equal(begun[REPORTED], self._reported)).to_numpy()
+        if not asked.any():
             return {}
         self._graph.load_snapshot(snapshot, hour)
-        ended = self._past(hour, KNN_HOURS)
-        ended = ended.filter(ended[ASKED])
-        sessions = whole_sessions(ended, self._graph)
-        self._remember(hour, ended, sessions)
-        answers = Answers.of(self._graph, asked)
+        known = latest_of_sessions(self._past(hour, KNN_HOURS))
+        sessions = sessions_so_far(known, self._graph)
+        self._remember(hour, known, sessions)
+        learnt = self._learnt_from(begun, hour)
+        needed = np.flatnonzero(asked | learnt)
+        found = Answers.of(self._graph, begun.take(needed))
+        answers = found.take(np.flatnonzero(asked[needed]))
         self._fit(hour)
         lists = {line: answers.best(scores, K, self.random) for line, scores in self._scores(answers).items()}
-        lists["session k-NN"] = self._rival(hour, ended, sessions, asked)
+        lists["session k-NN"] = self._rival(hour, known, sessions, begun.filter(asked))
         figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
         figures["candidates"] = {"recall": float((answers.items == answers.wanted[:, None]).any(axis=1).mean())}
-        figures["sessions"] = {"answered": float(len(asked))}
-        chosen = np.sort(self.random.permutation(len(asked))[:ROWS_AN_HOUR])
-        self.rows = [*self.rows[-RANKER_HOURS + 1 :], answers.take(chosen)]
+        figures["sessions"] = {"answered": float(asked.sum())}
+        self.rows = [*self.rows[-RANKER_HOURS + 1 :], found.take(np.flatnonzero(learnt[needed]))]
         return figures
+
+    def _learnt_from(self, begun: pa.Table, hour: datetime) -> np.ndarray:
+        """bool `[requests]`: every request of a random share of the hour's sessions, of both halves.
+
+        The share is such that the hour before would have given SESSIONS_AN_HOUR: how many this hour will have is not
+        known yet.
+        """
+        known = latest_of_sessions(of_hour(self._past(hour, 1), hour - HOUR))
+        share = SESSIONS_AN_HOUR / max(len(known), SESSIONS_AN_HOUR)
+        sessions = begun[names.SESSION_ID].to_pylist()
+        return np.array([drawn(f"{self.seed}/{session}") < share for session in sessions], bool)
 
     def _past(self, hour: datetime, hours: int) -> pa.Table:
         """The requests that were answered by a click in the last hours before this one."""
@@ -152,19 +166,19 @@ class Walk:
             features = without(rows.features, _family(line))
             self.rankers[line], _ = fit_trees(RankerRows(**{**vars(rows), "features": features}), config)
 
-    def _remember(self, hour: datetime, ended: pa.Table, whole: list[np.ndarray]) -> None:
-        """Gives the source `user_knn`, where it is on, the sessions of the last hours."""
+    def _remember(self, hour: datetime, known: pa.Table, sessions: list[np.ndarray]) -> None:
+        """Gives the source `user_knn`, where it is on, the sessions of the last hours, as far as they are known."""
         universe = self._graph.universe
         for source in self._graph.sources.made:
             if isinstance(source, UserKnn):
-                owner = np.repeat(np.arange(len(whole)), [len(session) for session in whole])
-                items = np.concatenate([*whole, np.empty(0, np.int32)])
-                known = items != universe.unknown
-                moments = request_timestamps(ended)
-                source.load(Sessions.fit(owner[known], items[known], moments, universe.item_ids, hour, SESSIONS))
+                owner = np.repeat(np.arange(len(sessions)), [len(session) for session in sessions])
+                items = np.concatenate([*sessions, np.empty(0, np.int32)])
+                met = items != universe.unknown
+                moments = request_timestamps(known)
+                source.load(Sessions.fit(owner[met], items[met], moments, universe.item_ids, hour, SESSIONS))
 
-    def _rival(self, hour: datetime, ended: pa.Table, whole: list[np.ndarray], asked: pa.Table) -> np.ndarray:
-        past = Clicks(whole, request_timestamps(ended) / HOUR_MICROSECONDS)
+    def _rival(self, hour: datetime, known: pa.Table, sessions: list[np.ndarray], asked: pa.Table) -> np.ndarray:
+        past = Clicks(sessions, request_timestamps(known) / HOUR_MICROSECONDS)
         asking = session_items(asked, self._graph)
         return session_knn(past, hour.timestamp() / 3600, asking, self._graph.universe.rows, K)
 
@@ -188,10 +202,19 @@ def judged(best: np.ndarray, taken: np.ndarray) -> dict[str, float]:
     return {f"hr@{k}": float(recall(hits, one).mean()), f"ndcg@{k}": float(ndcg(hits, one).mean())}
 
 
-def whole_sessions(ended: pa.Table, graph: FusedRecommender) -> list[np.ndarray]:
-    """The sessions that ended with a request's answer, as indices in the graph's universe, latest first."""
-    last = graph.universe.indices(pa.array(wanted(ended).astype(str), pa.string()))
-    return [np.append(item, before) for item, before in zip(last, session_items(ended, graph), strict=True)]
+def drawn(session: str) -> float:
+    """A number in [0, 1) for a session, the same whatever other sessions there are.
+
+    >>> [round(drawn(f"{seed}/1507657384234390"), 3) for seed in (1, 2)]
+    [0.296, 0.086]
+    """
+    return int.from_bytes(hashlib.blake2b(session.encode(), digest_size=4).digest()) / 2**32
+
+
+def sessions_so_far(known: pa.Table, graph: FusedRecommender) -> list[np.ndarray]:
+    """Sessions up to and with each request's answer, as indices in the graph's universe, latest first."""
+    last = graph.universe.indices(pa.array(wanted(known).astype(str), pa.string()))
+    return [np.append(item, before) for item, before in zip(last, session_items(known, graph), strict=True)]
 
 
 def _no_sessions(item_ids: list[str]) -> Sessions:

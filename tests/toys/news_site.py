@@ -43,9 +43,15 @@ CONFIG = Config.model_validate(
 
 @dataclass(frozen=True)
 class NewsSite(Site):
-    """`changed_from` is the hour from which on those who are not reported read the story before, not the one after."""
+    """A site, or its twin that is the same until an hour.
+
+    Attributes:
+        changed_from: the hour from which on those who are not reported read the story before, not the one after.
+        goes_on_from: a session whose second click was in the hour before has a third, fifty minutes after it.
+    """
 
     changed_from: datetime | None = None
+    goes_on_from: datetime | None = None
 
     def first_hour(self) -> datetime:
         """The first hour with a session."""
@@ -65,24 +71,28 @@ class NewsSite(Site):
                 step = -1 if changed and session % 2 else 1
                 story = int(random.integers(STORIES // 2)) + hour.hour
                 clicked = hour + timedelta(minutes=int(random.integers(50)))
-                before = [f"story-{story:02}"]
-                rows.append(
-                    {
-                        names.REQUEST_ID: f"u/{hour:%H}-{session}/2",
-                        names.USER_ID: "u",
-                        names.SESSION_ID: f"{hour:%H}-{session}",
-                        HOUR_OF_SESSION: hour.replace(tzinfo=None),
-                        names.REQUEST_TIMESTAMP: (clicked + timedelta(minutes=5)).replace(tzinfo=None),
-                        names.SESSION_ITEM_IDS: before,
-                        names.POSITIVE_ITEM_IDS: [f"story-{story + step:02}"],
-                        ASKED: True,
-                        REPORTED: session % 2 == 0,
-                        "history_item_ids": before,
-                        "history_timestamps": [microseconds(clicked)],
-                        "history_event_types": ["click"],
-                        "history_counts": [1],
-                    }
-                )
+                moments = [clicked, clicked + timedelta(minutes=5), clicked + timedelta(minutes=55)]
+                on = self.goes_on_from is not None and moments[1] < self.goes_on_from <= moments[2]
+                turns = 3 if on else 2
+                for turn in range(2, turns + 1):
+                    before = [f"story-{story + step * n:02}" for n in reversed(range(turn - 1))]
+                    rows.append(
+                        {
+                            names.REQUEST_ID: f"u/{hour:%H}-{session}/{turn}",
+                            names.USER_ID: "u",
+                            names.SESSION_ID: f"{hour:%H}-{session}",
+                            HOUR_OF_SESSION: hour.replace(tzinfo=None),
+                            names.REQUEST_TIMESTAMP: moments[turn - 1].replace(tzinfo=None),
+                            names.SESSION_ITEM_IDS: before,
+                            names.POSITIVE_ITEM_IDS: [f"story-{story + step * (turn - 1):02}"],
+                            ASKED: turn == turns,
+                            REPORTED: session % 2 == 0,
+                            "history_item_ids": before,
+                            "history_timestamps": [microseconds(moment) for moment in reversed(moments[: turn - 1])],
+                            "history_event_types": ["click"] * (turn - 1),
+                            "history_counts": [1] * (turn - 1),
+                        }
+                    )
         return _table(rows, user_features())
 
     def items_of(self, day: datetime) -> pa.Table:
@@ -103,6 +113,10 @@ class NewsSite(Site):
     def otherwise_from(self, hour: datetime) -> "NewsSite":
         """The same site until an hour."""
         return replace(self, changed_from=hour)
+
+    def going_on_from(self, hour: datetime) -> "NewsSite":
+        """The same site until an hour; then the sessions of the hour before go on."""
+        return replace(self, goes_on_from=hour)
 
     def _hours(self, day: datetime) -> list[datetime]:
         hours = (START + n * HOUR for n in range(HOURS))

@@ -44,6 +44,14 @@ def test_no_hour_sees_its_future(site, whole):
     assert {hour for hour in whole if other[hour] != whole[hour]} == {hour for hour in whole if hour > STOPPED}
 
 
+def test_that_a_session_will_go_on_is_not_known_before_it_does(site, whole):
+    other = dict(Walk(site.going_on_from(STOPPED), seed=3, reported=True).hours(FIRST, END))
+    # What the hour before is asked is another click now; what was learnt by the hour itself is not.
+    assert {hour for hour in whole if other[hour] != whole[hour] and hour < STOPPED} == {STOPPED - walk.HOUR}
+    assert other[STOPPED] == whole[STOPPED]
+    assert any(other[hour] != whole[hour] for hour in whole if hour > STOPPED)
+
+
 def test_a_walk_that_was_stopped_goes_on_as_if_it_had_not_been(site, whole, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(checkpoint, "EVERY", 1)
     kept = Kept(tmp_path / "walk")
