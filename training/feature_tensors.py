@@ -141,7 +141,8 @@ def column_of(table: pa.Table, name: str) -> pa.Array:
             f"The table has no column '{name}' (it has {', '.join(table.column_names)}); "
             "build the training sets again with 'tastemaker dataset'."
         )
-    return pa.concat_arrays(table[name].chunks) if table[name].num_chunks != 1 else table[name].chunk(0)
+    chunks = table[name].chunks or [pa.nulls(0, table[name].type)]  # what a filter leaves of no row has no chunk
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks)
 
 
 def _missing(feature: Feature, batch: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
+from benchmarks.walk_forward.session_knn import Sessions
 from benchmarks.walk_forward.sessions import latest_rows, session_numbers, wanted
 from tastemaker import names
 from tastemaker.moments import microseconds
@@ -99,8 +100,8 @@ def ranker_rows(answers: Sequence[Answers], now: datetime) -> RankerRows:
     )
 
 
-def session_items(requests: pa.Table, graph: FusedRecommender) -> list[np.ndarray]:
-    """Each request's session so far as indices in the graph's universe, latest first."""
+def session_items(requests: pa.Table, graph: FusedRecommender) -> Sessions:
+    """Each request's session so far as indices in the graph's universe."""
     lists = column_of(requests, names.SESSION_ITEM_IDS)
-    found = graph.universe.indices(pc.list_flatten(lists))
-    return np.split(found, np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))[:-1])
+    sizes = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    return Sessions(graph.universe.indices(pc.list_flatten(lists)), sizes.astype(np.int64))

@@ -21,7 +21,7 @@ from tastemaker.config import Config, load_config
 from tastemaker.home import Home
 from tastemaker.moments import sql_timestamp
 from tastemaker.steps import digest_files
-from training.datasets.item_snapshots import DAY, item_snapshots
+from training.datasets.item_snapshots import item_snapshots
 from training.datasets.session_fold import fold_sessions
 from training.feature_tensors import request_timestamps
 
@@ -61,17 +61,16 @@ class Site:
             [(moment,)] = warehouse.execute(question.format(names.FCT_REQUESTS)).fetchall()
         return moment.replace(tzinfo=UTC)
 
-    def everything(self) -> tuple[pa.Table, list[str]]:
-        """Every item there will be, with its texts, and the users' countries: they get places in tables, no more."""
+    def everything(self) -> tuple[list[str], list[str]]:
+        """The ids of every item there will be, and the users' countries: they get places in tables, no more."""
         days, day = [], midnight(self.first_hour())
         while day <= self.last_hour():
             days.append(day)
             day += timedelta(days=1)
-        texts = [names.ITEM_ID, "item_title", "item_category", "item_brand"]
-        items = pa.concat_tables([self.items_of(day).select(texts) for day in days])
+        items = pa.chunked_array([chunk for day in days for chunk in self.items_of(day)[names.ITEM_ID].chunks])
         countries = pa.concat_tables([self.requests_of(day).select(["user_country"]) for day in days])["user_country"]
         found = [country for country in pc.unique(countries).to_pylist() if country]
-        return items.group_by(texts).aggregate([]).sort_by(names.ITEM_ID), sorted(found)
+        return sorted(pc.unique(items).to_pylist()), sorted(found)
 
     def requests_of(self, day: datetime) -> pa.Table:
         """Every request but a session's first, of the sessions that began on a day, by hour and time.
@@ -179,10 +178,9 @@ def midnight(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def snapshot_at(items: pa.Table, hour: datetime) -> pa.Table:
-    """The items of a full hour that somebody has wanted in the three days before: at a midnight the store has all."""
-    found = of_hour(items, hour, DAY)
-    return found.filter(pc.less(found["item_days_since_last_event"], 3).fill_null(False))
+def lately_wanted(items: pa.Table) -> pa.Table:
+    """The items that somebody wanted in the three days before their moment: at a midnight the store has all."""
+    return items.filter(pc.less(items["item_days_since_last_event"], 3).fill_null(False))
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -12,27 +12,32 @@ import pyarrow.compute as pc
 from benchmarks.walk_forward.answers import Answers, ranker_rows, session_items
 from benchmarks.walk_forward.families import without
 from benchmarks.walk_forward.news_tower import LEARNT_AGAIN_HOURS, NewsTower, between
-from benchmarks.walk_forward.session_knn import Clicks, session_knn
+from benchmarks.walk_forward.session_knn import Sessions, session_knn
 from benchmarks.walk_forward.sessions import (
     ASKED,
+    CLICKS,
     HOUR,
     LONGEST_SESSION,
     REPORTED,
     Site,
+    lately_wanted,
     latest_of_sessions,
     midnight,
     of_hour,
-    snapshot_at,
     wanted,
 )
 from tastemaker import names
+from tastemaker.moments import microseconds
+from training.datasets.item_snapshots import DAY
 from training.evaluation.metrics import hits_of, ndcg, recall
 from training.feature_tensors import request_timestamps
 from training.ranking.fit import fit_trees
 from training.ranking.rows import RankerRows
 from training.release.fused_graph import FusedRecommender
+from training.sources import user_knn
 from training.sources.trained import TrainedSources
-from training.sources.user_knn import SESSIONS, Sessions, UserKnn
+from training.sources.user_knn import SESSIONS as REMEMBERED
+from training.sources.user_knn import UserKnn
 
 K = 20
 SESSIONS_AN_HOUR = 600  # that the ranker learns from; 24 hours of them are 1.7 million pairs
@@ -64,18 +69,9 @@ class Walk:
         self.rows: list[Answers] = []
         self.rankers: dict[str, lgb.Booster] = {}
         self._days: dict[datetime, tuple[pa.Table, pa.Table]] = {}
-        config = site.config
-        universe, countries = site.everything()
-        settings = config.retriever.model_copy(update={"seed": seed})
-        self.news = NewsTower(settings, universe[names.ITEM_ID].to_pylist(), countries, site.first_hour())
-        self._graph = FusedRecommender(
-            self.news.tower,
-            universe,
-            config.candidates,
-            config.features.history_length,
-            config.features.neighbours,
-            trained=TrainedSources(sessions=_no_sessions(universe[names.ITEM_ID].to_pylist())),
-        )
+        self._graphs: dict[datetime, FusedRecommender] = {}
+        settings = site.config.retriever.model_copy(update={"seed": seed})
+        self.news = NewsTower(settings, *site.everything(), site.first_hour())
 
     def hours(self, first: datetime, end: datetime) -> Iterator[tuple[datetime, Figures]]:
         """Each hour of `[first, end)` with the figures of its lines, means over the hour's sessions."""
@@ -86,7 +82,7 @@ class Walk:
 
     def _one(self, hour: datetime) -> Figures:
         requests, items = self._day(midnight(hour))
-        snapshot = snapshot_at(items, hour)
+        snapshot = of_hour(items, hour, DAY)
         if not len(snapshot):
             return {}
         self.news.meet(snapshot)
@@ -96,17 +92,20 @@ class Walk:
         asked = pc.and_(begun[ASKED], pc.equal(begun[REPORTED], self._reported)).to_numpy()
         if not asked.any():
             return {}
-        self._graph.load_snapshot(snapshot, hour)
+        graph = self._graph_of(midnight(hour), items)
+        graph.load_snapshot(snapshot, hour)
         known = latest_of_sessions(self._past(hour, KNN_HOURS))
-        sessions = sessions_so_far(known, self._graph)
-        self._remember(hour, known, sessions)
+        sessions = sessions_so_far(known, graph)
+        remember(graph, sessions, request_timestamps(known), hour)
         learnt = self._learnt_from(begun, hour)
         needed = np.flatnonzero(asked | learnt)
-        found = Answers.of(self._graph, begun.take(needed))
+        found = Answers.of(graph, begun.take(needed))
         answers = found.take(np.flatnonzero(asked[needed]))
         self._fit(hour)
-        lists = {line: answers.best(scores, K, self.random) for line, scores in self._scores(answers).items()}
-        lists["session k-NN"] = self._rival(hour, known, sessions, begun.filter(asked))
+        lists = {line: answers.best(scores, K, self.random) for line, scores in self._scores(answers, graph).items()}
+        hours = (microseconds(hour) - request_timestamps(known)) / HOUR_MICROSECONDS
+        asking = session_items(begun.filter(asked), graph)
+        lists["session k-NN"] = session_knn(sessions, hours, asking, graph.universe.rows, K, self.random)
         figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
         figures["candidates"] = {"recall": float((answers.items == answers.wanted[:, None]).any(axis=1).mean())}
         figures["sessions"] = {"answered": float(asked.sum())}
@@ -134,15 +133,32 @@ class Walk:
             day += timedelta(days=1)
         return pa.concat_tables(days)
 
-    def _scores(self, answers: Answers) -> dict[str, np.ndarray]:
+    def _graph_of(self, day: datetime, items: pa.Table) -> FusedRecommender:
+        """Of a day's items: a list goes through all that a graph has, and few of the whole walk's items are news."""
+        if day not in self._graphs:
+            config = self.site.config
+            universe = items.group_by(["item_title", "item_category", "item_brand", names.ITEM_ID]).aggregate([])
+            universe = universe.sort_by(names.ITEM_ID)
+            graph = FusedRecommender(
+                self.news.tower,
+                universe,
+                config.candidates,
+                config.features.history_length,
+                config.features.neighbours,
+                trained=TrainedSources(sessions=_no_sessions(universe[names.ITEM_ID].to_pylist())),
+            )
+            self._graphs = {day: graph}
+        return self._graphs[day]
+
+    def _scores(self, answers: Answers, graph: FusedRecommender) -> dict[str, np.ndarray]:
         """Of every line but the k-NN, `[requests, C]`."""
-        sources = self._graph.sources
+        sources = graph.sources
         popular = -sources.popularity.rank.numpy()[np.maximum(answers.items, 0)]
         lines = {
-            "two-tower": _listed(answers.column("retrieval_rank"), names.SOURCE_TWO_TOWER, self._graph),
-            "co-visitation": _listed(answers.column("co_visitation_rank"), names.SOURCE_CO_VISITATION, self._graph),
+            "two-tower": _listed(answers.column("retrieval_rank"), names.SOURCE_TWO_TOWER, graph),
+            "co-visitation": _listed(answers.column("co_visitation_rank"), names.SOURCE_CO_VISITATION, graph),
             "popularity": popular,
-            "user_knn": _listed(answers.column("user_knn_rank"), names.SOURCE_USER_KNN, self._graph),
+            "user_knn": _listed(answers.column("user_knn_rank"), names.SOURCE_USER_KNN, graph),
             "blend": answers.column("blend_score"),
         }
         for line in (RANKED, *(f"without {family}" for family in self.families)):
@@ -166,27 +182,11 @@ class Walk:
             features = without(rows.features, _family(line))
             self.rankers[line], _ = fit_trees(RankerRows(**{**vars(rows), "features": features}), config)
 
-    def _remember(self, hour: datetime, known: pa.Table, sessions: list[np.ndarray]) -> None:
-        """Gives the source `user_knn`, where it is on, the sessions of the last hours, as far as they are known."""
-        universe = self._graph.universe
-        for source in self._graph.sources.made:
-            if isinstance(source, UserKnn):
-                owner = np.repeat(np.arange(len(sessions)), [len(session) for session in sessions])
-                items = np.concatenate([*sessions, np.empty(0, np.int32)])
-                met = items != universe.unknown
-                moments = request_timestamps(known)
-                source.load(Sessions.fit(owner[met], items[met], moments, universe.item_ids, hour, SESSIONS))
-
-    def _rival(self, hour: datetime, known: pa.Table, sessions: list[np.ndarray], asked: pa.Table) -> np.ndarray:
-        past = Clicks(sessions, request_timestamps(known) / HOUR_MICROSECONDS)
-        asking = session_items(asked, self._graph)
-        return session_knn(past, hour.timestamp() / 3600, asking, self._graph.universe.rows, K)
-
     def _day(self, day: datetime) -> tuple[pa.Table, pa.Table]:
         if day not in self._days:
             if len(self._days) == DAYS_AT_HAND:
                 del self._days[min(self._days)]
-            self._days[day] = self.site.requests_of(day), self.site.items_of(day)
+            self._days[day] = self.site.requests_of(day), lately_wanted(self.site.items_of(day))
         return self._days[day]
 
 
@@ -211,15 +211,28 @@ def drawn(session: str) -> float:
     return int.from_bytes(hashlib.blake2b(session.encode(), digest_size=4).digest()) / 2**32
 
 
-def sessions_so_far(known: pa.Table, graph: FusedRecommender) -> list[np.ndarray]:
-    """Sessions up to and with each request's answer, as indices in the graph's universe, latest first."""
-    last = graph.universe.indices(pa.array(wanted(known).astype(str), pa.string()))
-    return [np.append(item, before) for item, before in zip(last, session_items(known, graph), strict=True)]
+def sessions_so_far(known: pa.Table, graph: FusedRecommender) -> Sessions:
+    """Sessions up to and with each request's answer, as indices in the graph's universe."""
+    latest = graph.universe.indices(pa.array(wanted(known).astype(str), pa.string()))
+    return session_items(known, graph).before(latest)
 
 
-def _no_sessions(item_ids: list[str]) -> Sessions:
+def remember(graph: FusedRecommender, sessions: Sessions, moments: np.ndarray, hour: datetime) -> None:
+    """Gives the source `user_knn`, where it is on, the sessions known by the hour, with their latest clicks' moments."""
+    universe = graph.universe
+    for source in graph.sources.made:
+        if isinstance(source, UserKnn):
+            owner = np.repeat(np.arange(len(sessions.sizes)), sessions.sizes)
+            met = sessions.items != universe.unknown
+            source.load(
+                user_knn.Sessions.fit(owner[met], sessions.items[met], moments, universe.item_ids, hour, REMEMBERED)
+            )
+
+
+def _no_sessions(item_ids: list[str]) -> user_knn.Sessions:
     nothing = np.empty(0, np.int32)
-    return Sessions(tuple(item_ids), np.zeros(1, np.int64), nothing, nothing.astype(np.float32), SESSIONS)
+    starts, days = np.zeros(1, np.int64), nothing.astype(np.float32)
+    return user_knn.Sessions(tuple(item_ids), starts, nothing, days, REMEMBERED, CLICKS)
 
 
 def _listed(place: np.ndarray, source: str, graph: FusedRecommender) -> np.ndarray:

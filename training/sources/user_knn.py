@@ -16,6 +16,7 @@ from tastemaker import names
 from tastemaker.moments import microseconds
 from training.ranking.past import DAY
 from training.ranking.row_scatter import by_row
+from training.release.block_top_k import block_top_k
 from training.release.item_snapshot import ItemSnapshot, rows_at
 from training.sources.source import Asked, Proposals, best_of
 
@@ -37,6 +38,7 @@ class Sessions:
         members: int32, places in `item_ids`, session after session.
         days: float32 `[sessions]`, age at the end of the training window.
         room: how many sessions there may be when others take their place (`UserKnn.load`); these, if less.
+        longest: how many items one of those may have; as many as the longest of these, if less.
     """
 
     item_ids: tuple[str, ...]
@@ -44,6 +46,7 @@ class Sessions:
     members: np.ndarray
     days: np.ndarray
     room: int = 0
+    longest: int = 0
 
     @classmethod
     def fit(
@@ -99,7 +102,8 @@ class UserKnn(tf.Module):
         self._items, self._half_life_days = items, half_life_days
         self.sessions = max(trained.room, len(trained.days))
         rows, unknown = items.universe.rows, items.universe.unknown
-        self.items_of = _filled([self.sessions + 1, ITEMS_OF_A_SESSION], unknown, "items_of")
+        longest = int(np.diff(trained.starts).max(initial=max(trained.longest, 1)))
+        self.items_of = _filled([self.sessions + 1, min(longest, ITEMS_OF_A_SESSION)], unknown, "items_of")
         self.sessions_of = _filled([rows, SESSIONS_OF_AN_ITEM], self.sessions, "sessions_of")
         self.weight = _filled([self.sessions + 1], 0.0, "weight")
         self.rarity = _filled([rows], 0.0, "rarity")
@@ -145,9 +149,9 @@ class UserKnn(tf.Module):
             by_row(tf.reshape(holding, [batch, -1])),
             tf.reshape(shared, [-1]),
         )
-        nearest = tf.math.top_k(similarity * self.weight, min(NEIGHBOURS, self.weight.shape[0]))
-        voted = rows_at(self.items_of, nearest.indices)
-        votes = tf.broadcast_to(nearest.values[:, :, None], tf.shape(voted))
+        likeness, nearest = block_top_k(similarity * self.weight, tf.constant(min(NEIGHBOURS, self.weight.shape[0])))
+        voted = rows_at(self.items_of, nearest)
+        votes = tf.broadcast_to(likeness[:, :, None], tf.shape(voted))
         summed = tf.tensor_scatter_nd_add(
             tf.zeros([batch, self._items.universe.rows]),
             by_row(tf.reshape(voted, [batch, -1])),
