@@ -31,7 +31,7 @@ class Clicks:
         return sp.csr_matrix((weight, (row, column)), shape=(len(sizes), items))
 
 
-def session_knn(past: Clicks, now: float, asking: list[np.ndarray], items: int, k: int) -> np.ndarray:
+def session_knn(past: Clicks, now: float, asking: list[np.ndarray], items: int, k: int, seed: int = 0) -> np.ndarray:
     """The k best items for each session that asks, int64 `[requests, k]`, −1 where there are fewer; none of its own.
 
     Args:
@@ -40,6 +40,7 @@ def session_knn(past: Clicks, now: float, asking: list[np.ndarray], items: int, 
         asking: each one's clicks so far, item numbers, latest first.
         items: how many numbers there are.
         k: length of the lists.
+        seed: of the order of items with as many votes; another one every hour.
 
     >>> past = Clicks([np.array([1, 0]), np.array([2, 0]), np.array([2, 0]), np.array([4, 3])], np.zeros(4))
     >>> session_knn(past, 1.0, [np.array([0]), np.array([3])], 5, 2).tolist()
@@ -51,6 +52,7 @@ def session_knn(past: Clicks, now: float, asking: list[np.ndarray], items: int, 
     recency = 0.5 ** ((now - past.ended) / HALF_LIFE_HOURS) / np.sqrt(np.maximum([len(s) for s in past.sessions], 1))
     by_item = (sp.diags(recency.astype(np.float32)) @ had @ sp.diags(rarity)).T.tocsr()
     best = np.full((len(asking), k), -1, np.int64)
+    random = np.random.default_rng([seed, int(now)])
     for start in range(0, len(asking), 200):  # 200 × 100,000 sessions at a time
         part = asking[start : start + 200]
         likeness = (Clicks(part, np.zeros(len(part))).matrix(items, FADING) @ by_item).tocsr()
@@ -63,6 +65,6 @@ def session_knn(past: Clicks, now: float, asking: list[np.ndarray], items: int, 
             found = votes.indices[votes.indptr[row] : votes.indptr[row + 1]]
             scores = votes.data[votes.indptr[row] : votes.indptr[row + 1]]
             kept = (scores > 0) & ~np.isin(found, own)
-            order = np.lexsort((found[kept], -scores[kept]))[:k]
+            order = np.lexsort((random.random(int(kept.sum())), -scores[kept]))[:k]
             best[start + row, : len(order)] = found[kept][order]
     return best
