@@ -21,6 +21,7 @@ import psutil
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from benchmarks.deviation import deviation
 from tastemaker.config import EncoderName, RetrieverConfig, load_config
 from tastemaker.moments import parse_as_of
 from tastemaker.settings import PROJECT_ROOT, Settings
@@ -109,7 +110,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     values = {name: np.array([run[name] for run in runs], np.float64) for name in figured}
     return {
         "mean": {name: round(float(found.mean()), 4) for name, found in values.items()},
-        "deviation": {name: round(float(found.std(ddof=1)), 4) for name, found in values.items() if len(found) > 1},
+        "deviation": {name: round(deviation(found), 4) for name, found in values.items() if len(found) > 1},
         "runs": runs,
     }
 

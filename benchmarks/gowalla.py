@@ -35,6 +35,7 @@ import psutil
 import pyarrow as pa
 import tensorflow as tf
 
+from benchmarks.deviation import deviation
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.settings import PROJECT_ROOT
@@ -280,7 +281,7 @@ def measure(
         "by_seed": found,
         "by_popularity": tried,
         "mean": {name: float(np.mean([row[name] for row in found.values()])) for name in _FIGURES},
-        "spread": {name: float(np.std([row[name] for row in found.values()])) for name in _FIGURES},
+        "spread": {name: deviation([row[name] for row in found.values()]) for name in _FIGURES},
         "published": {name: dict(zip(_FIGURES, values, strict=True)) for name, values in PUBLISHED.items()},
     }
 
