@@ -46,10 +46,10 @@ bench: $(READY)  ## time the main job and one recommend; result in benchmarks/re
 	$(BIN)/python -m benchmarks.main_job --date $$(date -u +%F)
 
 bench-pit: $(READY)  ## the point-in-time join beside Feast's own store
-	$(BIN)/python -W ignore benchmarks/point_in_time.py --date $$(date -u +%F) | tee benchmarks/results/point_in_time.json
+	$(BIN)/python -W ignore -m benchmarks.point_in_time --date $$(date -u +%F) | tee benchmarks/results/point_in_time.json
 
 bench-lookup: $(READY)  ## lookups on SQLite and Redis beside Feast's own
-	$(BIN)/python -W ignore benchmarks/lookup.py --date $$(date -u +%F) | tee benchmarks/results/lookup.json
+	$(BIN)/python -W ignore -m benchmarks.lookup --date $$(date -u +%F) | tee benchmarks/results/lookup.json
 
 bench-serve: $(READY)  ## what serves beside the obvious way, LightGBM and NumPy; build and load by size
 	$(BIN)/python -W ignore -m benchmarks.serve --date $$(date -u +%F) --out benchmarks/results/serve.json

@@ -19,7 +19,7 @@ import numpy as np
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.circumstances import circumstances, load
+from benchmarks.circumstances import beginning, circumstances
 from benchmarks.deviation import deviation
 from benchmarks.walk_forward.checkpoint import Kept, digest_of_code, walked
 from benchmarks.walk_forward.families import FAMILIES
@@ -55,7 +55,7 @@ def main() -> None:
     options.add_argument("--half", choices=("tuning", "reported"), default="tuning", help="sessions that are answered")
     options.add_argument("--families", action="store_true", help="also rankers that lack a family of features each")
     options.add_argument("--config", type=Path, default=CONFIG)
-    given, load_before = options.parse_args(), load()
+    given, before = options.parse_args(), beginning()
     site = Site.of(Home(given.home), given.config)
     first = site.first_hour() + given.first * HOUR
     end = site.last_hour() if given.windows is None else min(first + given.windows * HOUR, site.last_hour())
@@ -63,7 +63,7 @@ def main() -> None:
     result = summary(figures)
     print(table(result["lines"]))
     if given.half == "reported" and given.windows is None and given.first == 1:
-        result |= circumstances(_command(given), given.date, load_before)
+        result |= circumstances(_command(given), given.date, before)
         result |= {"half": given.half, "seeds": given.seeds}
         write_atomically(RESULT, json.dumps(result, indent=1) + "\n")
 
