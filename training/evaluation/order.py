@@ -15,8 +15,8 @@ def best_first(scores: np.ndarray, k: int, random: np.random.Generator) -> np.nd
         k: at least 1.
         random: says who of equals is first; it is asked for as many numbers as are needed, no more.
 
-    >>> best_first(np.array([[0.5, 2.0, -1.0, 1.0], [0.0, 0.0, 0.0, 9.0]]), 2, np.random.default_rng(1)).tolist()
-    [[1, 3], [3, 2]]
+    >>> best_first(np.array([[0.5, 2.0, -1.0, 1.0], [3.0, 0.0, 0.0, 9.0]]), 2, np.random.default_rng(1)).tolist()
+    [[1, 3], [3, 0]]
     """
     rows, columns = scores.shape
     k = min(k, columns)

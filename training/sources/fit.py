@@ -64,7 +64,7 @@ def train_sources(home: Home, config: Config, as_of: datetime) -> StepReport:
             "as_of": as_of.isoformat(),
         },
         outputs=[sources_folder(home, as_of)],
-        code=[*(Path(module.__file__) for module in (splits, metrics, order)), *GRAPH_CODE],
+        code=[*(Path(module.__file__ or "") for module in (splits, metrics, order)), *GRAPH_CODE],
     )
 
 
