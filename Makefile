@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve bench-training bench-gowalla bench-globo clean
+.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve bench-training bench-gowalla bench-scale bench-globo clean
 
 help:  ## tell what each target does
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,10 +46,10 @@ bench: $(READY)  ## time the main job and one recommend; result in benchmarks/re
 	$(BIN)/python -m benchmarks.main_job --date $$(date -u +%F)
 
 bench-pit: $(READY)  ## the point-in-time join beside Feast's own store
-	$(BIN)/python -W ignore benchmarks/point_in_time.py --date $$(date -u +%F) | tee benchmarks/results/point_in_time.json
+	$(BIN)/python -W ignore -m benchmarks.point_in_time --date $$(date -u +%F) | tee benchmarks/results/point_in_time.json
 
 bench-lookup: $(READY)  ## lookups on SQLite and Redis beside Feast's own
-	$(BIN)/python -W ignore benchmarks/lookup.py --date $$(date -u +%F) | tee benchmarks/results/lookup.json
+	$(BIN)/python -W ignore -m benchmarks.lookup --date $$(date -u +%F) | tee benchmarks/results/lookup.json
 
 bench-serve: $(READY)  ## what serves beside the obvious way, LightGBM and NumPy; build and load by size
 	$(BIN)/python -W ignore -m benchmarks.serve --date $$(date -u +%F) --out benchmarks/results/serve.json
@@ -68,6 +68,9 @@ bench-training: $(READY)  ## loop beside TFRS's, trees beside LightGBM's, on a T
 
 bench-gowalla: $(READY)  ## the two towers on Gowalla beside published models; GOWALLA=folder of its files
 	$(BIN)/python -W ignore -m benchmarks.gowalla --data $(GOWALLA) --date $$(date -u +%F)
+
+bench-scale: $(READY)  ## G1's three million clicks through the whole platform, hour by hour; GLOBO=a new home, CLICKS=the file
+	$(BIN)/python -m benchmarks.scale_run --home $(GLOBO) --clicks $(CLICKS) --date $$(date -u +%F)
 
 bench-globo: $(READY)  ## G1's news hour by hour beside published models, five seeds; GLOBO=home that was built at hourly grain
 	$(BIN)/python -W ignore -m benchmarks.walk_forward --home $(GLOBO) --half reported --seeds 1 2 3 4 5 --date $$(date -u +%F)

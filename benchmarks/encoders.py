@@ -9,18 +9,17 @@ home, so that the command may be stopped and run again. Writes `benchmarks/resul
 import argparse
 import json
 import os
-import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from benchmarks.circumstances import beginning, circumstances
+from benchmarks.deviation import deviation
 from tastemaker.config import EncoderName, RetrieverConfig, load_config
 from tastemaker.moments import parse_as_of
 from tastemaker.settings import PROJECT_ROOT, Settings
@@ -47,7 +46,7 @@ def main() -> None:
     as_of, config = parse_as_of(given.as_of), load_config(now.config)
     training = RetrieverTraining(now.paths, config, as_of)
     done = now.paths.root / "benchmarks" / "encoders"
-    load_before, commit = os.getloadavg()[0], _commit()
+    before = beginning()
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ENCODERS}
     for seed in range(config.retriever.seed, config.retriever.seed + given.seeds):
         for encoder in ENCODERS:
@@ -58,16 +57,8 @@ def main() -> None:
             found[encoder].append(json.loads(file.read_text()))
             print(encoder, seed, found[encoder][-1], flush=True)
     result = {
-        "command": "make bench-encoders",
-        "date": given.date,
+        **circumstances("make bench-encoders", given.date, before, "tensorflow"),
         "as_of": given.as_of,
-        "commit": commit,
-        "machine": {
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "load_before": round(load_before, 2),
-        },
         "settings": config.retriever.model_dump(exclude={"encoder", "seed"}),
         "encoders": {encoder: summary(runs) for encoder, runs in found.items()},
     }
@@ -109,7 +100,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     values = {name: np.array([run[name] for run in runs], np.float64) for name in figured}
     return {
         "mean": {name: round(float(found.mean()), 4) for name, found in values.items()},
-        "deviation": {name: round(float(found.std(ddof=1)), 4) for name, found in values.items() if len(found) > 1},
+        "deviation": {name: round(deviation(found.tolist()), 4) for name, found in values.items() if len(found) > 1},
         "runs": runs,
     }
 
@@ -132,11 +123,6 @@ def table(encoders: dict[EncoderName, dict[str, Any]]) -> str:
         ]
         lines.append(f"| `{encoder}` | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True)
-    return found.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -19,8 +19,6 @@ user has are masked when test items are ranked. Equal scores are ordered at rand
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -31,10 +29,11 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import tensorflow as tf
 
+from benchmarks.circumstances import beginning, circumstances, typed
+from benchmarks.deviation import deviation
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.settings import PROJECT_ROOT
@@ -240,7 +239,7 @@ def measure(
     tf.config.experimental.enable_op_determinism()
     found: dict[int, dict[str, float]] = {}
     tried: dict[int, dict[float, dict[str, float]]] = {}
-    load_before = os.getloadavg()[0]
+    before = beginning()
     for seed in seeds:
         began = time.monotonic()
         tower = learn(known, users, items, seed, epochs, wanted if tune else None)
@@ -252,19 +251,7 @@ def measure(
             _tell(f"seed {seed}, popularity {strength:g}: {tried[seed][strength]}")
         found[seed] = {**tried[seed][popularity[-1]], "training_seconds": round(seconds, 1)}
     return {
-        # where the data lies is this machine's own business
-        "command": " ".join(["python -m benchmarks.gowalla", *sys.argv[1:]]).replace(str(data), "<folder>"),
-        "date": date,
-        "commit": subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
-        ).stdout.strip(),
-        "machine": {
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "load_before": round(load_before, 2),
-        },
-        "tensorflow": tf.__version__,
+        **circumstances(typed("benchmarks.gowalla", data), date, before, "tensorflow"),
         "judged_on": tune or "test",
         "users": users,
         "items": items,
@@ -280,7 +267,7 @@ def measure(
         "by_seed": found,
         "by_popularity": tried,
         "mean": {name: float(np.mean([row[name] for row in found.values()])) for name in _FIGURES},
-        "spread": {name: float(np.std([row[name] for row in found.values()])) for name in _FIGURES},
+        "spread": {name: deviation([row[name] for row in found.values()]) for name in _FIGURES},
         "published": {name: dict(zip(_FIGURES, values, strict=True)) for name, values in PUBLISHED.items()},
     }
 

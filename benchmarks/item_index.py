@@ -1,6 +1,6 @@
 """The inverted file against asking every item, against NumPy and against hnswlib: a million items, one query at a time.
 
-    python -m benchmarks.item_index [--items 1000000] [--rounds 100] [--date 2026-11-22] [--out FILE]
+    python -m benchmarks.item_index --date 2026-11-22 [--items 1000000] [--rounds 100] [--out FILE]
 
 Prints one JSON line, and ends with exit code 1 where an aim is missed. For vectors that lie as trained ones do
 (`trained_like`) and for the hard case, Gaussian vectors without any structure: milliseconds a query (median and best),
@@ -18,7 +18,6 @@ and 1,000th item .48 .33 .17 -.03, here .59 .44 .25 .05.
 import argparse
 import json
 import os
-import platform
 import resource
 import sys
 import time
@@ -35,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from benchmarks.circumstances import beginning, circumstances, typed
 from tastemaker.config import CandidatesConfig
 from training.release import item_index
 from training.release.item_index import ExactIndex, InvertedFile
@@ -214,15 +214,13 @@ def main() -> None:
     options.add_argument("--dimension", type=int, default=64)
     options.add_argument("--rounds", type=int, default=100)
     options.add_argument("--seed", type=int, default=20111210)
-    options.add_argument("--date", default=None, help="the day, to stand in the result")
+    options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
     options.add_argument("--out", type=Path, help="file of the result, written at the end")
-    given = options.parse_args()
+    given, before = options.parse_args(), beginning()
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     facts = {
         "benchmark": "item_index",
-        "command": "python -m benchmarks.item_index " + " ".join(sys.argv[1:]),
-        "date": given.date,
         "seed": given.seed,
         "items": given.items,
         "dimension": given.dimension,
@@ -230,23 +228,15 @@ def main() -> None:
         "queries": {"choosing": SAMPLE, "judging": JUDGES},
         "rounds": given.rounds,
         "threads": THREADS,
-        "load_before": round(os.getloadavg()[0], 1),
     }
     results = {
         make.__name__: compare(*make(given.items, given.dimension, SAMPLE + JUDGES, given.seed), given.rounds)
         for make in (trained_like, gaussian)
     }
-    machine = {
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "load_after": round(os.getloadavg()[0], 1),
-        "peak_memory_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1),
-    }
+    facts |= circumstances(typed("benchmarks.item_index", given.out), given.date, before, "numpy", "tensorflow")
+    facts["peak_memory_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)
     aims = missed(results[trained_like.__name__], given.items)
-    told = {**facts, "machine": machine, **results, "missed": aims}
+    told = {**facts, **results, "missed": aims}
     if given.out is not None:
         given.out.write_text(json.dumps(told, indent=1) + "\n")
     print(json.dumps(told))

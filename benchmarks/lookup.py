@@ -19,7 +19,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import random
 import shutil
 import socket
@@ -29,7 +28,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +38,7 @@ from feast.repo_config import RepoConfig
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnectionError
 
+from benchmarks.circumstances import beginning, circumstances, typed
 from feature_repo.definitions import definitions
 from feature_repo.historical import ARROW_TYPES
 from feature_repo.lookup import OnlineAnswer, online_features
@@ -252,20 +251,16 @@ def main() -> None:
     options.add_argument("--calls-of-one", type=int, default=300, help="lookups of one key a round and side")
     options.add_argument("--calls-of-many", type=int, default=30, help="lookups of 200 keys a round and side")
     options.add_argument("--seed", type=int, default=20111210)
-    options.add_argument("--date", default=None, help="the day, to stand in the result")
-    given = options.parse_args()
+    options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
+    given, before = options.parse_args(), beginning()
     with tempfile.TemporaryDirectory(prefix="bench_lookup_") as folder:
         calls = {1: given.calls_of_one, MANY: given.calls_of_many}
         found = compare(Path(folder), seed=given.seed, rounds=given.rounds, calls=calls)
-    machine = {
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "feast": version("feast"),
-        "load_average": [round(load, 1) for load in os.getloadavg()],
+    facts = {
+        "benchmark": "lookup",
+        **circumstances(typed("benchmarks.lookup"), given.date, before, "feast", "redis"),
+        "seed": given.seed,
     }
-    facts = {"benchmark": "lookup", "date": given.date, "seed": given.seed, "machine": machine}
     print(json.dumps({**facts, "service": names.RECOMMEND_V1, "users": USERS, **found}))
 
 

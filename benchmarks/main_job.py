@@ -7,7 +7,6 @@ asks the clock what day it is.
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -16,8 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benchmarks.circumstances import beginning, circumstances
 from tastemaker import names
 from tastemaker.settings import PROJECT_ROOT
 
@@ -44,8 +42,7 @@ def main() -> None:
 def measure(home: Path, date: str, seconds: str) -> dict[str, Any]:
     """The job's seconds in all and by step, and the served answer's milliseconds."""
     environment = {**os.environ, "TASTEMAKER_HOME": str(home)}
-    load_before = os.getloadavg()[0]
-    began = time.monotonic()
+    before, began = beginning(), time.monotonic()
     subprocess.run([str(BIN / "tastemaker"), "demo"], env=environment, check=True)
     whole = time.monotonic() - began
     [run] = (home / "runs").iterdir()
@@ -60,14 +57,7 @@ def measure(home: Path, date: str, seconds: str) -> dict[str, Any]:
     steps = [reports[step] for step in names.STEPS]
     importing = sum(step["import_seconds"] for step in steps)
     return {
-        "command": "make bench",
-        "date": date,
-        "machine": {
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "load_before": round(load_before, 2),
-        },
+        **circumstances("make bench", date, before),
         "seconds": round(whole, 1),
         "importing_seconds": round(importing, 1),
         "importing_share": round(importing / whole, 3),

@@ -20,8 +20,6 @@ bare query would answer wrongly.
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -40,7 +38,9 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConf
 from feast.types import Float64, Int64, String
 from feast.value_type import ValueType
 
+from benchmarks.circumstances import beginning, circumstances, load, typed
 from feature_repo.point_in_time.job import AsofRetrievalJob
+from tastemaker.settings import PROJECT_ROOT
 
 # Rows a key, of each view. 'daily': one row a key and day, as the platform's own activity tables have (160 to 290
 # rows a key). 'sparse': rows at any microsecond, few of them a key.
@@ -54,6 +54,12 @@ FEATURES = {"score": Float64, "price": Float64, "visits": Int64, "country": Stri
 TTL = timedelta(days=60)
 DAYS = 180
 MICROSECONDS = 86_400_000_000
+ONE_SCALE_POINT = """
+import json, sys
+from pathlib import Path
+from benchmarks.point_in_time import one_scale_point
+print(json.dumps(one_scale_point(Path(sys.argv[1]))))
+"""
 ASOF = "feature_repo.point_in_time.store.AsofOfflineStore"
 
 
@@ -188,7 +194,7 @@ def compare(
                 cpu[side].append(round(time.process_time() - began_cpu, 3))
     assert results["ours"].column("label").to_pylist() == list(range(labels)), "ours is out of order"
     return {
-        "load_average": [round(load, 1) for load in os.getloadavg()],
+        "load_after": load(),
         "labels": labels,
         "rows_per_view": rows,
         "rows_a_key": SHAPES[shape],
@@ -216,8 +222,13 @@ def scale(folder: Path, shape: str, *, sizes: list[int], rows: int, seed: int) -
     points = []
     for size in sizes:
         write_shop(folder, shape=shape, labels=size, rows=rows, seed=seed)
-        command = [sys.executable, __file__, "--one-scale-point", str(folder)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", ONE_SCALE_POINT, str(folder.absolute())],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=PROJECT_ROOT,
+        )
         points.append({"labels": size, **json.loads(done.stdout.splitlines()[-1])})
         (folder / "joined.parquet").unlink()
     return points
@@ -252,15 +263,11 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--feast-runs", type=int, default=1, help="Feast's own store takes minutes each")
     options.add_argument("--seed", type=int, default=20111210)
-    options.add_argument("--date", default=None, help="the day, to stand in the result")
+    options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
     options.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
     options.add_argument("--scale-labels", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
     options.add_argument("--shapes", choices=SHAPES, nargs="+", default=list(SHAPES))
-    options.add_argument("--one-scale-point", type=Path, default=None, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.one_scale_point is not None:
-        print(json.dumps(one_scale_point(given.one_scale_point)))
-        return
+    given, before = options.parse_args(), beginning()
     began = time.perf_counter()
     found: dict[str, dict[str, Any]] = {part: {} for part in given.parts}
     with tempfile.TemporaryDirectory(prefix="bench_pit_") as folder:
@@ -280,15 +287,11 @@ def main() -> None:
                 shop.mkdir(exist_ok=True)
                 found["scale"][shape] = scale(shop, shape, sizes=given.scale_labels, rows=given.rows, seed=given.seed)
             shutil.rmtree(shop)
-    machine = {
-        "cores": os.cpu_count(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "duckdb": duckdb.__version__,
-        "load_average": [round(load, 1) for load in os.getloadavg()],
+    facts = {
+        "benchmark": "point_in_time",
+        **circumstances(typed("benchmarks.point_in_time"), given.date, before, "duckdb", "feast"),
+        "seed": given.seed,
     }
-    facts = {"benchmark": "point_in_time", "date": given.date, "seed": given.seed, "machine": machine}
     print(json.dumps({**facts, **found, "took": round(time.perf_counter() - began)}))
 
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.circumstances import circumstances, load
+from benchmarks.circumstances import beginning, circumstances
 from tastemaker.home import Home
 from tastemaker.moments import parse_as_of
 from tastemaker.settings import PROJECT_ROOT
@@ -36,10 +36,10 @@ def main() -> None:
     options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
     options.add_argument("--out", type=Path, default=RESULT, help="where the result goes")
     given = options.parse_args()
-    load_before = load()
+    before = beginning()
     run_steps(given.home, given.clicks)
     command = "python -m benchmarks.scale_run --home … --clicks …"
-    result = {**circumstances(command, given.date, load_before), **figures(Home(given.home))}
+    result = {**circumstances(command, given.date, before), **figures(Home(given.home))}
     write_atomically(given.out, json.dumps(result, indent=1) + "\n")
     print(table(result["steps"]))
 

@@ -16,7 +16,6 @@ average stands beside. Synthetic, complete data through the project's own code (
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,10 +27,10 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import psutil
 import tensorflow as tf
 
 from benchmarks import serve_baseline, synthetic_release, synthetic_shop
+from benchmarks.circumstances import beginning, circumstances, typed
 from benchmarks.obvious_way import ObviousWay
 from benchmarks.synthetic_shop import AS_OF, CANDIDATES
 from benchmarks.trees import THREADS
@@ -132,7 +131,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     chosen.requests, chosen.seconds, chosen.rounds = (40, 1.0, 10) if chosen.quick else (300, 5.0, 60)
-    load_before, began = os.getloadavg(), time.monotonic()
+    before, began = beginning(), time.monotonic()
     tf.config.threading.set_intra_op_parallelism_threads(THREADS)
     tf.config.threading.set_inter_op_parallelism_threads(THREADS)
 
@@ -144,16 +143,8 @@ def main() -> None:
         result |= served(Path(scratch), chosen)
     told = {
         "benchmark": "serve",
-        "command": "python -m benchmarks.serve " + " ".join(sys.argv[1:]),
-        "date": chosen.date,
+        **circumstances(typed("benchmarks.serve", chosen.out), chosen.date, before, "lightgbm", "numpy", "tensorflow"),
         "seconds": round(time.monotonic() - began),
-        "machine": {
-            "system": platform.platform(),
-            "cores": len(os.sched_getaffinity(0)),
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "load_before": [round(value, 1) for value in load_before],
-            "load_after": [round(value, 1) for value in os.getloadavg()],
-        },
         "shop": {
             "seed": synthetic_shop.SEED,
             "items": ITEMS,

@@ -14,8 +14,6 @@ The ranker's `fit_trees` is then timed beside one `lightgbm.train` for as many t
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
+from benchmarks.circumstances import beginning, circumstances, typed
 from benchmarks.synthetic_requests import AS_OF, synthetic_datasets
 from benchmarks.two_loops import STOCK_STEP, Shop, lean_loop, our_loop, stock_loop
 from tastemaker.config import Config, load_config
@@ -104,13 +103,14 @@ def medians(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def trees_beside_bare(rows: RankerRows, config: Config, rounds: int) -> dict[str, Any]:
     """Seconds of the ranker's `fit_trees`, and of one `lightgbm.train` of as many trees from the whole matrix."""
     ours, bare = [], []
+    lists = np.unique(rows.request, return_counts=True)[1] if config.ranker.objective == "lambdarank" else None
     for _ in range(rounds):
         began = time.monotonic()
         booster, facts = fit_trees(rows, config.ranker)
         ours.append(time.monotonic() - began)
         asked = {name: value for name, value in booster.params.items() if name not in STOPPING}
         began = time.monotonic()
-        lgb.train(asked, lgb.Dataset(rows.features, rows.labels), booster.num_trees())
+        lgb.train(asked, lgb.Dataset(rows.features, rows.labels, group=lists), booster.num_trees())
         bare.append(time.monotonic() - began)
         _tell(f"trees: fit_trees {ours[-1]:.1f} s, bare {bare[-1]:.1f} s")
     return {
@@ -157,7 +157,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, help="where to keep the result")
     given = options.parse_args()
     config = Config(version=1) if given.synthetic else load_config(Settings().config)
-    load_before, batch = os.getloadavg()[0], config.retriever.batch_size
+    before, batch = beginning(), config.retriever.batch_size
     shop, rows = given_shop(config, None if given.synthetic else parse_as_of(given.as_of))
     trees = trees_beside_bare(rows, config, given.rounds)
     runs = []
@@ -165,13 +165,14 @@ def main() -> None:
         other = config.model_copy(update={"retriever": config.retriever.model_copy(update={"seed": seed})})
         runs.append(in_turns(replace(shop, config=other), given.epochs, batch))
     result = {
-        "command": " ".join(["python -m benchmarks.training_speed", *sys.argv[1:]]),
-        "date": given.date,
-        "machine": {
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "load_before": round(load_before, 2),
-        },
+        **circumstances(
+            typed("benchmarks.training_speed", given.out),
+            given.date,
+            before,
+            "lightgbm",
+            "tensorflow",
+            "tensorflow-recommenders",
+        ),
         "data": "made up" if given.synthetic else f"training sets of a home as of {given.as_of}",
         "pairs": len(shop.learnt.request),
         "batch": batch,

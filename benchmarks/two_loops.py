@@ -24,6 +24,7 @@ from tastemaker import names
 from tastemaker.config import Config
 from tastemaker.moments import microseconds
 from training.evaluation import metrics
+from training.evaluation.order import best_first
 from training.feature_tensors import query_tensors, request_timestamps
 from training.retrieval.batches import Learning, Rows, pair_weights, sampling_probability
 from training.retrieval.examples import Pairs, Snapshots, pair_examples
@@ -90,16 +91,17 @@ class Shop:
         return tower
 
     def ndcg(self, tower: TwoTower, rows: Rows) -> float:
-        """Mean NDCG@20 of the validation requests, every item that existed then competing."""
+        """Mean NDCG@20 of the validation requests, every item that existed then competing; ties at random."""
         window = plan_windows(self.config.split, self.as_of).validation
         positives = positives_of(self.requests, self.snapshots)
         days, found = self.snapshots.day_index(self.moments), []
+        random = np.random.default_rng(self.config.retriever.seed)
         for day in np.unique(days[window.contains(self.moments)]):
             asked = np.flatnonzero(window.contains(self.moments) & (days == day))
             existing = self.snapshots.existing(int(day))
             query = tower.query_from_indices({name: tf.gather(values, asked) for name, values in rows.user.items()})
             item = tower.candidates_from_indices({n: tf.gather(values, existing) for n, values in rows.item.items()})
-            best = tf.math.top_k(tf.linalg.matmul(query, item, transpose_b=True), K).indices.numpy()
+            best = best_first(tf.linalg.matmul(query, item, transpose_b=True).numpy(), K, random)
             ranked = np.flatnonzero(self.snapshots.rows[day] >= 0)[best]
             counts = np.array([len(positives[row]) for row in asked])
             relevant = np.concatenate([positives[row] for row in asked])

@@ -9,16 +9,15 @@ Load and server share this machine's processors; about four minutes.
 import argparse
 import json
 import os
-import platform
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from benchmarks.circumstances import beginning, circumstances, typed
 from benchmarks.reliability import scenarios
 from benchmarks.reliability.page import write_table
 
@@ -35,8 +34,8 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=["overload", "swaps", "hang", "release_swaps"], help="one scenario; nothing is written"
     )
-    parser.add_argument("--date", default=date.today().isoformat())
-    chosen = parser.parse_args()
+    parser.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
+    chosen, before = parser.parse_args(), beginning()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         runs: dict[str, Callable[[], Any]] = {
@@ -46,17 +45,12 @@ def main() -> None:
         }
         if chosen.release is not None:
             runs["release_swaps"] = lambda: scenarios.release_swaps(chosen.release, root / "release" / "served")
-        results: dict[str, Any] = {
-            "benchmark": "reliability",
-            "date": chosen.date,
-            "cpus": len(os.sched_getaffinity(0)),
-            "machine": platform.machine(),
-            "load_average_before": round(os.getloadavg()[0], 1),
-        }
+        results: dict[str, Any] = {"benchmark": "reliability", "cpus": len(os.sched_getaffinity(0))}
         for name, run in runs.items():
             if chosen.only in (None, name):
                 results[name] = asdict(run())
                 print(json.dumps({name: results[name]}), flush=True)
+    results |= circumstances(typed("benchmarks.reliability", chosen.release), chosen.date, before)
     if chosen.only is None:
         (HERE / "results" / "reliability.json").write_text(json.dumps(results, indent=2) + "\n")
         write_table(HERE / "reliability.md", results)

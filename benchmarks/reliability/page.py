@@ -58,9 +58,11 @@ def table(results: dict[str, Any]) -> str:
             )
         )
     lines = ["| fault | circumstances | found |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
-    machine = f"{results['date']}, {results['cpus']} CPUs ({results['machine']})"
+    machine = (
+        f"{results['date']}, commit {results['commit']}, {results['cpus']} CPUs ({results['machine']['processor']})"
+    )
     shared = "Under ten times the load server and callers have half of the CPUs each; in the others they share them."
-    lines += ["", f"{machine}, load average before {results['load_average_before']}. {shared}"]
+    lines += ["", f"{machine}, load average before {results['machine']['load_before']}. {shared}"]
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """G1's clicks hour by hour: `make bench-globo`, or for a quick look `python -m benchmarks.walk_forward --windows 24 …`.
 
 The home was built by `tastemaker ingest`, `transform` and `features materialize` with `benchmarks/globo.yaml`. What was
-walked lies in the home and is not walked again; only a walk over every hour writes `benchmarks/results/globo.json`.
+walked lies in the home and is not walked again, as long as neither the config nor the code is another; only a walk over
+every hour that answers the reported half writes `benchmarks/results/globo.json`.
 """
 
 import argparse
@@ -18,17 +19,20 @@ import numpy as np
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.circumstances import circumstances, load
-from benchmarks.walk_forward.checkpoint import Kept, walked
+from benchmarks.circumstances import beginning, circumstances
+from benchmarks.deviation import deviation
+from benchmarks.walk_forward.checkpoint import Kept, digest_of_code, walked
 from benchmarks.walk_forward.families import FAMILIES
 from benchmarks.walk_forward.sessions import HOUR, Site
 from benchmarks.walk_forward.walk import RANKED, Figures, Walk
+from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.settings import PROJECT_ROOT
 from tastemaker.steps import digest_files, write_atomically
 
 CONFIG = PROJECT_ROOT / "benchmarks" / "globo.yaml"
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "globo.json"
+NAMED = 5  # hours that an error names
 PUBLISHED = {  # NDCG@20, HR@20: Transformers4Rec (RecSys 2021), tables 1 and 2
     "V-SkNN": (0.3511, 0.6601),
     "STAN": (0.3570, 0.6681),
@@ -51,15 +55,15 @@ def main() -> None:
     options.add_argument("--half", choices=("tuning", "reported"), default="tuning", help="sessions that are answered")
     options.add_argument("--families", action="store_true", help="also rankers that lack a family of features each")
     options.add_argument("--config", type=Path, default=CONFIG)
-    given, load_before = options.parse_args(), load()
+    given, before = options.parse_args(), beginning()
     site = Site.of(Home(given.home), given.config)
     first = site.first_hour() + given.first * HOUR
     end = site.last_hour() if given.windows is None else min(first + given.windows * HOUR, site.last_hour())
     figures = [_walk(site, seed, given, first, end) for seed in given.seeds]
     result = summary(figures)
     print(table(result["lines"]))
-    if given.windows is None and given.first == 1:
-        result |= circumstances(_command(given), given.date, load_before)
+    if given.half == "reported" and given.windows is None and given.first == 1:
+        result |= circumstances(_command(given), given.date, before)
         result |= {"half": given.half, "seeds": given.seeds}
         write_atomically(RESULT, json.dumps(result, indent=1) + "\n")
 
@@ -67,7 +71,8 @@ def main() -> None:
 def _walk(site: Site, seed: int, given: argparse.Namespace, first: datetime, end: datetime) -> dict[str, Figures]:
     families = tuple(FAMILIES) if given.families else ()
     walk = Walk(site, seed, given.half == "reported", families)
-    name = f"{digest_files([given.config])[:8]}-{given.half}-from-{given.first}-seed-{seed}"
+    told_apart = f"{digest_files([given.config])[:8]}-{digest_of_code()[:8]}"
+    name = f"{told_apart}-{given.half}-from-{given.first}-seed-{seed}"
     kept = Kept(site.kept / (f"{name}-families" if families else name))
     began = time.monotonic()
 
@@ -78,15 +83,31 @@ def _walk(site: Site, seed: int, given: argparse.Namespace, first: datetime, end
         print(f"{hour:%m-%d %H}:00 {sessions} sessions, {told} ({time.monotonic() - began:.0f} s)", flush=True)
 
     walked(walk, kept, first, end, tell)
-    return {hour: found for hour, found in kept.figures().items() if datetime.fromisoformat(hour) < end}
+    return every_hour(kept.figures(), first, end)
+
+
+def every_hour(figures: dict[str, Figures], first: datetime, end: datetime) -> dict[str, Figures]:
+    """The figures of `[first, end)`. Raises TastemakerError, which names them, when some hours are not there."""
+    hours = [(first + n * HOUR).isoformat() for n in range((end - first) // HOUR)]
+    lost = [hour for hour in hours if hour not in figures]
+    if lost:
+        named = ", ".join(lost[:NAMED]) + (f" and {len(lost) - NAMED} more" if len(lost) > NAMED else "")
+        raise TastemakerError(
+            f"The walk has no figures of {len(lost)} of its {len(hours)} hours: {named}; remove its folder below "
+            "benchmarks/walk_forward in the home, and walk again."
+        )
+    return {hour: figures[hour] for hour in hours}
 
 
 def summary(walks: Sequence[dict[str, Figures]]) -> dict[str, Any]:
     """By line the mean over hours, and over walks with its standard deviation.
 
     >>> hour = {"blend": {"hr@20": 0.5}, "sessions": {"answered": 9.0}}
-    >>> summary([{"a": hour, "b": {}, "c": {"blend": {"hr@20": 0.7}, "sessions": {"answered": 3.0}}}])
+    >>> walk = {"a": hour, "b": {}, "c": {"blend": {"hr@20": 0.7}, "sessions": {"answered": 3.0}}}
+    >>> summary([walk])
     {'hours': 2, 'sessions': 12, 'lines': {'blend': {'hr@20': 0.6, 'hr@20_deviation': 0.0}}}
+    >>> summary([walk, {"a": hour}])["lines"]  # of .6 and .5, a sample
+    {'blend': {'hr@20': 0.55, 'hr@20_deviation': 0.0707}}
     """
     hours = [[found for found in walk.values() if found] for walk in walks]
     lines: dict[str, dict[str, float]] = {}
@@ -97,7 +118,7 @@ def summary(walks: Sequence[dict[str, Figures]]) -> dict[str, Any]:
         for metric in metrics:
             means = [float(np.mean([found[line][metric] for found in walk])) for walk in hours]
             lines[line][metric] = round(float(np.mean(means)), 4)
-            lines[line][f"{metric}_deviation"] = round(float(np.std(means)), 4)
+            lines[line][f"{metric}_deviation"] = round(deviation(means), 4)
     sessions = int(sum(found["sessions"]["answered"] for found in hours[0]))
     return {"hours": len(hours[0]), "sessions": sessions, "lines": lines}
 

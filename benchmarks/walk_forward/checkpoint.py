@@ -14,6 +14,9 @@ import numpy as np
 from benchmarks.walk_forward.answers import Answers
 from benchmarks.walk_forward.sessions import HOUR
 from benchmarks.walk_forward.walk import Figures, Walk
+from tastemaker.errors import TastemakerError
+from tastemaker.settings import PROJECT_ROOT
+from tastemaker.steps import digest_files, write_atomically
 
 EVERY = 12  # hours: 600 MB of the ranker's rows are written
 
@@ -31,16 +34,30 @@ class Kept:
         folder.mkdir(parents=True, exist_ok=True)
 
     def figures(self) -> dict[str, Figures]:
-        """By hour, what has been found so far."""
+        """By hour, what has been found so far.
+
+        A last line without its end is what a killed walk was writing: that hour is found again. Raises TastemakerError
+        when any other line is not an hour's.
+        """
         if not self._lines.exists():
             return {}
-        lines = (json.loads(line) for line in self._lines.read_text().splitlines())
-        return {line["hour"]: line["figures"] for line in lines}
+        *lines, _ = self._lines.read_text().split("\n")
+        found: dict[str, Figures] = {}
+        for number, line in enumerate(lines, start=1):
+            try:
+                told = json.loads(line)
+                found[told["hour"]] = told["figures"]
+            except (ValueError, TypeError, KeyError):
+                raise TastemakerError(
+                    f"Line {number} of {self._lines} is not an hour with its figures; remove the folder it is in, and "
+                    "the walk begins anew."
+                ) from None
+        return found
 
     def add(self, hour: datetime, figures: Figures) -> None:
-        """The figures of one more hour."""
+        """The figures of one more hour; after `go_on`, which puts a torn line away."""
         with self._lines.open("a") as file:
-            file.write(json.dumps({"hour": hour.isoformat(), "figures": figures}) + "\n")
+            file.write(_line(hour.isoformat(), figures))
 
     def save(self, walk: Walk, next_hour: datetime) -> None:
         """All that the walk has learnt before `next_hour`, in place of what was there."""
@@ -88,10 +105,24 @@ class Kept:
         return next_hour
 
     def _keep_until(self, hour: datetime) -> None:
+        """Whenever it is killed, the file holds all hours before this one."""
         kept = {moment: figures for moment, figures in self.figures().items() if datetime.fromisoformat(moment) < hour}
-        self._lines.unlink(missing_ok=True)
-        for moment, figures in kept.items():
-            self.add(datetime.fromisoformat(moment), figures)
+        write_atomically(self._lines, "".join(_line(moment, figures) for moment, figures in kept.items()))
+
+
+def _line(hour: str, figures: Figures) -> str:
+    return json.dumps({"hour": hour, "figures": figures}) + "\n"
+
+
+def digest_of_code() -> str:
+    """Of all that makes the figures: hours found by other code are not of the same walk.
+
+    Left out is `__main__.py`, which tells them.
+    """
+    here = Path(__file__)
+    walking = [path for path in here.parent.glob("*.py") if path.name != "__main__.py"]
+    learning = (PROJECT_ROOT / "training").rglob("*.py")
+    return digest_files([*walking, *learning, PROJECT_ROOT / "tastemaker" / "names.py"])
 
 
 def walked(walk: Walk, kept: Kept, first: datetime, end: datetime, tell: Callable[[datetime, Figures], None]) -> None:

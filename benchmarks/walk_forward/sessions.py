@@ -135,8 +135,8 @@ class Site:
 def reported(session_id: str) -> bool:
     """Whether a session is of the half that is reported.
 
-    >>> [reported(session) for session in ("1507657384234390", "1507041876347474", "1507543487411923")]
-    [False, False, False]
+    >>> [reported(session) for session in ("1507657384234390", "1506825423271737", "1506825426267738")]
+    [False, True, True]
     """
     return zlib.crc32(session_id.encode()) % 2 == 1
 

@@ -218,7 +218,7 @@ def sessions_so_far(known: pa.Table, graph: FusedRecommender) -> Sessions:
 
 
 def remember(graph: FusedRecommender, sessions: Sessions, moments: np.ndarray, hour: datetime) -> None:
-    """Gives the source `user_knn`, where it is on, the sessions known by the hour, with their latest clicks' moments."""
+    """Gives the source `user_knn`, where it is on, the sessions known by the hour, by their latest clicks."""
     universe = graph.universe
     for source in graph.sources.made:
         if isinstance(source, UserKnn):

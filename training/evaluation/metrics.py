@@ -13,14 +13,17 @@ def hits_of(ranked: np.ndarray, owners: np.ndarray, relevant: np.ndarray) -> np.
     Args:
         ranked: int `[requests, k]`, item indices, best first; below 0 is an empty place.
         owners: int `[pairs]`, the request of each relevant item.
-        relevant: int `[pairs]`, item indices, each once a request.
+        relevant: int `[pairs]`, item indices, each once a request; below 0 is an item that no list can hold.
 
     Returns:
         bool `[requests, k]`.
 
     >>> hits_of(np.array([[5, 2, -1], [2, 5, 9]]), np.array([0, 1, 1]), np.array([2, 2, 9])).tolist()
     [[False, True, False], [True, False, True]]
+    >>> hits_of(np.array([[9], [5]]), np.array([1]), np.array([-1])).tolist()
+    [[False], [False]]
     """
+    owners, relevant = owners[relevant >= 0], relevant[relevant >= 0]
     width = int(max(ranked.max(initial=0), relevant.max(initial=0))) + 1
     places = np.arange(len(ranked), dtype=np.int64)[:, None] * width + ranked
     return np.isin(places, owners.astype(np.int64) * width + relevant) & (ranked >= 0)

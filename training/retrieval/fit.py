@@ -24,11 +24,12 @@ from tastemaker.config import Config, RetrieverConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
-from tastemaker.moments import as_of_slug, microseconds
+from tastemaker.moments import as_of_slug, from_microseconds, microseconds
 from tastemaker.steps import StepReport, digest_files, run_step
 from training import feature_tensors, splits, tensorboard_run, vocabulary
 from training.datasets.build import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import DAY
+from training.evaluation import metrics, order
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.retrieval.batches import Learning, Rows
 from training.retrieval.examples import Pairs, Snapshots, pair_examples
@@ -72,7 +73,7 @@ def train_retriever(home: Home, config: Config, as_of: datetime) -> StepReport:
     """
     requests, items = requests_file(home, as_of), items_file(home, as_of)
     start = _start(home, config, as_of) if config.retriever.warm_start else None
-    tensors = (feature_tensors.__file__, splits.__file__, vocabulary.__file__, tensorboard_run.__file__)
+    beside = (feature_tensors, splits, vocabulary, tensorboard_run, metrics, order)
     return run_step(
         home,
         as_of,
@@ -88,7 +89,7 @@ def train_retriever(home: Home, config: Config, as_of: datetime) -> StepReport:
         outputs=[retriever_folder(home, as_of)],
         code=[
             Path(__file__).parent,
-            *(Path(file) for file in tensors),
+            *(Path(module.__file__ or "") for module in beside),
             Path(tastemaker.__file__).with_name("feature_tables.py"),
             FEATURES_FOLDER,
         ],
@@ -157,10 +158,12 @@ class RetrieverTraining:
         if start:
             tower, facts = TwoTower.load(start.folder), {"warm_start_from": start.run, "epochs": 0}
             _tell(f"begins with the tower of {start.run}, and learns what came since")
+            self._tell_settings(log)
+            self._judge_what_it_does_not_know(tower, log)
         else:
             tower, facts = self._from_nothing(log)
         for_ranker = self.refreshed(tower, windows.ranker.start, log)
-        facts |= self._judged(windows.ranker, for_ranker)
+        facts |= self._judged(windows.ranker, for_ranker, log)
         published = self.refreshed(for_ranker, windows.test.start, log)
         log.project(*item_space(published, self.items.take(pa.array(self.snapshots.existing(-1)))))
         self._save(for_ranker, published.settled())  # nobody learns on with what is served
@@ -181,6 +184,21 @@ class RetrieverTraining:
         }
         return tower, facts | self._judged(windows.validation, tower)
 
+    def _judge_what_it_does_not_know(self, tower: TwoTower, log: TensorBoardRun) -> None:
+        """Recall of a tower to begin with in the requests that it is about to learn, while it has not seen them.
+
+        They stand for the validation window, of which it may know a part. Where it knows all, nothing is told.
+        """
+        end = self.windows.ranker.start
+        assert end is not None
+        unseen = Window("validation", from_microseconds(tower.config.as_of), end)
+        if any(len(self.positives[row]) for row in np.flatnonzero(unseen.contains(self.moments))):
+            recall = self._recall(unseen, tower, self._rows(tower))
+            log.scalars({f"validation/recall_at_{k}": value for k, value in recall.items()}, 0)
+
+    def _tell_settings(self, log: TensorBoardRun) -> None:
+        log.text("settings", f"```\n{self.settings.model_dump_json(indent=1)}\n```")
+
     def fit_until_it_stops(
         self, log: TensorBoardRun, after_epoch: AfterEpoch = lambda epoch, recall: None
     ) -> tuple[TwoTower, int, list[float]]:
@@ -190,7 +208,7 @@ class RetrieverTraining:
         """
         settings, end = self.settings, self.windows.retriever_train.end
         train = self._pairs_before(end)
-        log.text("settings", f"```\n{settings.model_dump_json(indent=1)}\n```")
+        self._tell_settings(log)
         if not len(train.request):
             raise TastemakerError(
                 f"There is no (request, item) pair before {end:%Y-%m-%d} to train the retriever on; "
@@ -246,11 +264,13 @@ class RetrieverTraining:
             _tell(f"refresh with requests before {until:%Y-%m-%d}, epoch {epoch}/{REFRESH_EPOCHS}: loss {loss:.4f}")
         return grown
 
-    def _judged(self, window: Window, tower: TwoTower) -> dict[str, Any]:
-        """Recall in a window that the tower has not seen, beside that of the best-sellers."""
+    def _judged(self, window: Window, tower: TwoTower, log: TensorBoardRun | None = None) -> dict[str, Any]:
+        """Recall in a window that the tower has not seen, beside that of the best-sellers; in the log, one point."""
         rows = self._rows(tower)
         ours, popular = self._recall(window, tower, rows), self._popularity_recall(window)
         _tell(f"{window.name} window: {_recalls(ours)}; best-sellers: {_recalls(popular)}")
+        if log is not None:
+            log.scalars({f"{window.name}/recall_at_{k}": ours[k] for k in RECALLS}, 0)
         found: dict[str, Any] = {}
         for k in RECALLS:
             found[f"{window.name}_recall@{k}"] = round(ours[k], 4)
@@ -262,12 +282,11 @@ class RetrieverTraining:
         asked = np.flatnonzero(window.contains(self.moments))
         positives = [self.positives[row] for row in asked]
         score = self._scorer(asked, tower, self._rows(tower))
-        return rankings(k, score, positives, self.moments[asked], self.snapshots)
+        return rankings(k, score, positives, self.moments[asked], self.snapshots, self.settings.seed)
 
     def _recall(self, window: Window, tower: TwoTower, rows: Rows) -> dict[int, float]:
         asked = np.flatnonzero(window.contains(self.moments))
-        positives = [self.positives[row] for row in asked]
-        return recall_at(RECALLS, self._scorer(asked, tower, rows), positives, self.moments[asked], self.snapshots)
+        return self._recall_of(self._scorer(asked, tower, rows), asked)
 
     def _scorer(self, asked: np.ndarray, tower: TwoTower, rows: Rows) -> Scorer:
         """Products with the items of snapshot rows, for requests given by their places in `asked`."""
@@ -285,7 +304,11 @@ class RetrieverTraining:
         def score(requests: np.ndarray, snapshots: np.ndarray) -> np.ndarray:
             return np.tile(counts[snapshots], (len(requests), 1))
 
-        return recall_at(RECALLS, score, [self.positives[r] for r in asked], self.moments[asked], self.snapshots)
+        return self._recall_of(score, asked)
+
+    def _recall_of(self, score: Scorer, asked: np.ndarray) -> dict[int, float]:
+        positives, moments = [self.positives[row] for row in asked], self.moments[asked]
+        return recall_at(RECALLS, score, positives, moments, self.snapshots, self.settings.seed)
 
     def _connect(self, tower: TwoTower, pairs: Pairs) -> None:
         """Gives a tower that learns over the item graph that of these pairs, by their users."""
@@ -320,14 +343,15 @@ class RetrieverTraining:
         return tower_vocabularies(_shape(self.settings, end), requests, self.items, pairs, self.snapshots)
 
     def run_name(self) -> str:
-        """What TensorBoard calls a training with these settings."""
+        """What TensorBoard calls a training with these settings; a warm one is another run than a cold one."""
         s = self.settings
         beyond = [f"{s.graph_steps} graph steps"] if s.graph_steps else []
         beyond += [f"popularity {s.popularity:g}"] if s.popularity else []
+        begun = f"warm from {self.start.run}, " if self.start else ""
         return (
             f"two_tower {', '.join([s.encoder, *beyond])}, {s.embedding_dimension} dimensions, "
             f"{s.loss} softmax at {s.temperature:g}, batch {s.batch_size}, step {s.learning_rate:g}, "
-            f"as of {as_of_slug(self.windows.as_of)}, seed {s.seed}"
+            f"{begun}as of {as_of_slug(self.windows.as_of)}, seed {s.seed}"
         )
 
     def _save(self, for_ranker: TwoTower, published: TwoTower) -> None:

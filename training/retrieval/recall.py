@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tastemaker import names
+from training.evaluation import metrics
+from training.evaluation.order import best_first
 from training.feature_tensors import column_of
 from training.retrieval.examples import MISSING, Snapshots
 
@@ -23,25 +25,35 @@ class Ranking(NamedTuple):
 
 
 def recall_at(
-    ks: Sequence[int], score: Scorer, positives: Sequence[np.ndarray], moments: np.ndarray, snapshots: Snapshots
+    ks: Sequence[int],
+    score: Scorer,
+    positives: Sequence[np.ndarray],
+    moments: np.ndarray,
+    snapshots: Snapshots,
+    seed: int,
 ) -> dict[int, float]:
     """Mean over requests of the share of a request's positives among its k best-scored items.
 
     `ks` are the lengths of lists; for the rest see `rankings`. Returns k → recall, 0 when there is no request with a
     positive.
     """
-    hits = dict.fromkeys(ks, 0.0)
-    judged = 0
-    for best, wanted in rankings(max(ks), score, positives, moments, snapshots):
-        found = np.isin(best, wanted)
-        judged += 1
+    found: dict[int, list[np.ndarray]] = {k: [np.empty(0)] for k in ks}
+    for best, wanted in _by_day(max(ks), score, positives, moments, snapshots, seed):
+        counts = np.array([len(items) for items in wanted])
+        hits = metrics.hits_of(best, np.repeat(np.arange(len(counts)), counts), np.concatenate(wanted))
         for k in ks:
-            hits[k] += found[:k].sum() / len(wanted)
-    return {k: hits[k] / judged if judged else 0.0 for k in ks}
+            found[k].append(metrics.recall(hits[:, :k], counts))
+    each = {k: np.concatenate(parts) for k, parts in found.items()}
+    return {k: float(values.mean()) if len(values) else 0.0 for k, values in each.items()}
 
 
 def rankings(
-    k: int, score: Scorer, positives: Sequence[np.ndarray], moments: np.ndarray, snapshots: Snapshots
+    k: int,
+    score: Scorer,
+    positives: Sequence[np.ndarray],
+    moments: np.ndarray,
+    snapshots: Snapshots,
+    seed: int,
 ) -> Iterator[Ranking]:
     """The k best-scored items of every request that has a positive, day by day.
 
@@ -52,19 +64,30 @@ def rankings(
         moments: for each request, its time in microseconds since 1970 UTC; its candidates are the items of the latest
             snapshot day at or before.
         snapshots: the item snapshots.
-
-    Ties go to the earlier snapshot row.
+        seed: of the order of equal scores, each request's its own.
     """
+    for best, wanted in _by_day(k, score, positives, moments, snapshots, seed):
+        yield from map(Ranking, best, wanted)
+
+
+def _by_day(
+    k: int,
+    score: Scorer,
+    positives: Sequence[np.ndarray],
+    moments: np.ndarray,
+    snapshots: Snapshots,
+    seed: int,
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """A day's lists, `[requests, k]`, and the positives of the same requests."""
+    random = np.random.default_rng(seed)
     days = snapshots.day_index(moments)
     for day in np.unique(days[days >= 0]):
         rows = snapshots.existing(int(day))
         items = np.flatnonzero(snapshots.rows[day] != MISSING)
         requests = np.array([r for r in np.flatnonzero(days == day).tolist() if len(positives[r])], dtype=np.int64)
-        if not len(requests):
-            continue
-        best = np.argsort(-score(requests, rows), axis=1, kind="stable")[:, :k]
-        for request, ranked in zip(requests.tolist(), items[best], strict=True):
-            yield Ranking(ranked, positives[request])
+        if len(requests):
+            best = best_first(score(requests, rows), k, random)
+            yield items[best], [positives[request] for request in requests.tolist()]
 
 
 def positives_of(requests: pa.Table, snapshots: Snapshots) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ source has a weight of its own.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,17 @@ import numpy as np
 import tensorflow as tf
 
 from tastemaker.steps import write_atomically
+from training.evaluation import metrics
+from training.evaluation.order import hits_of_pairs
 
 FILE = "blend.json"
-OFFSETS = (5.0, 20.0, 60.0)
+DEFAULT_OFFSET = 10.0
+OFFSETS = (5.0, DEFAULT_OFFSET, 20.0, 60.0)
 FACTORS = (0.0, 0.3, 0.7, 1.5, 3.0)
 ROUNDS = 2
 FLOOR = 0.05  # what a weight that was tuned away starts from again
+
+Tell = Callable[[int, float], None]  # how many blends were tried, and the best NDCG among them
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Blend:
     """`weights` by source, none negative; `offset` is added to a rank: a large one levels the first places."""
 
     weights: Mapping[str, float] = field(default_factory=dict)
-    offset: float = 10.0
+    offset: float = DEFAULT_OFFSET
 
     def scores(self, places: Sequence[tf.Tensor], lengths: Sequence[int], sources: Sequence[str]) -> tf.Tensor:
         """float32 `[B, C]`: the sum over the sources of weight / (offset + rank); 0 where nobody proposes an item.
@@ -77,43 +82,55 @@ class BlendRows:
     def recalls(self, sources: Sequence[str]) -> dict[str, float]:
         """Share of what was taken that each source lists, and that any of them does (`mix`): mean over requests."""
         listed = np.concatenate([self.places >= 0, (self.places >= 0).any(axis=1, keepdims=True)], axis=1)
-        asked = self.positives > 0
-        found = [
-            np.bincount(self.owner[self.labels & column], minlength=len(self.positives))[asked] / self.positives[asked]
-            for column in listed.T
-        ]
-        return {name: round(float(one.mean()), 4) for name, one in zip((*sources, "mix"), found, strict=True)}
+        found = {}
+        for name, column in zip((*sources, "mix"), listed.T, strict=True):
+            taken = np.flatnonzero(self.labels & column)
+            # a list of everything that the source lists: where in it something taken stands tells nothing here
+            place = np.arange(len(taken)) - np.searchsorted(self.owner[taken], self.owner[taken])
+            hits = np.zeros((len(self.positives), int(place.max(initial=0)) + 1), bool)
+            hits[self.owner[taken], place] = True
+            found[name] = round(float(np.nanmean(metrics.recall(hits, self.positives))), 4)
+        return found
 
-    def ndcg(self, scores: np.ndarray, k: int) -> float:
-        """Mean NDCG@k of the order by `scores` `[pairs]` over the requests with something taken; equals keep the
-        pairs' order, which must not know the labels.
+    def ndcg(self, scores: np.ndarray, k: int, seed: int) -> float:
+        """Mean NDCG@k of the order by `scores` `[pairs]`, equals at random, over the requests with something taken.
 
         >>> rows = BlendRows(np.zeros((3, 1)), np.array([False, True, True]), np.zeros(3, np.int64), np.array([2]))
-        >>> round(rows.ndcg(np.array([1.0, 3.0, 2.0]), 2), 3), round(rows.ndcg(np.array([3.0, 2.0, 1.0]), 2), 3)
+        >>> round(rows.ndcg(np.array([1.0, 3.0, 2.0]), 2, 0), 3), round(rows.ndcg(np.array([3.0, 2.0, 1.0]), 2, 0), 3)
         (1.0, 0.387)
         """
-        order = np.lexsort((-scores, self.owner))
-        owner = self.owner[order]
-        rank = np.arange(len(owner)) - np.searchsorted(owner, owner)
-        hit = self.labels[order] & (rank < k)
-        gains = np.bincount(owner[hit], weights=1 / np.log2(rank[hit] + 2), minlength=len(self.positives))
-        ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(k) + 2))])[np.minimum(self.positives, k)]
-        asked = self.positives > 0
-        return float((gains[asked] / ideal[asked]).mean())
+        random = np.random.default_rng(seed)  # the same draw for all weights that are compared
+        hits = hits_of_pairs(self.owner, self.labels, scores, len(self.positives), k, random)
+        return float(np.nanmean(metrics.ndcg(hits, self.positives)))
 
 
-def tuned(rows: BlendRows, sources: Sequence[str], k: int, seed: int) -> tuple[Blend, float]:
+def tuned(
+    rows: BlendRows, sources: Sequence[str], k: int, seed: int, tell: Tell = lambda tried, best: None
+) -> tuple[Blend, float]:
     """The blend with the best NDCG@k found by a coordinate search from equal weights, and that NDCG.
 
     Every offset is tried; then, for `ROUNDS` rounds, each weight in a random order is multiplied by each of `FACTORS`
-    and keeps what is best. Weights are scaled to sum to 1.
+    and keeps what is best. Weights are scaled to sum to 1. The default blend is where the search of its offset begins:
+    what is found is no worse on these rows. `seed` is also that of the order of equal scores. `tell` is called when a
+    better blend was found, and at the end.
     """
     random = np.random.default_rng(seed)
+    tried_so_far, best_so_far = 0, -1.0
+
+    def ndcg(scores: np.ndarray) -> float:
+        nonlocal tried_so_far, best_so_far
+        value = rows.ndcg(scores, k, seed)
+        tried_so_far += 1
+        if value > best_so_far:
+            best_so_far = value
+            tell(tried_so_far, value)
+        return value
+
     found: tuple[float, np.ndarray, float] = (-1.0, np.ones(len(sources)), OFFSETS[0])
     for offset in OFFSETS:
         worth = rows.worth(offset)
         weights = np.ones(len(sources))
-        best = rows.ndcg(worth @ weights, k)
+        best = ndcg(worth @ weights)
         for _ in range(ROUNDS):
             before = best
             for source in random.permutation(len(sources)):
@@ -123,7 +140,7 @@ def tuned(rows: BlendRows, sources: Sequence[str], k: int, seed: int) -> tuple[B
                     tried[source] = max(kept, FLOOR) * factor
                     if not tried.any():
                         continue
-                    value = rows.ndcg(worth @ tried, k)
+                    value = ndcg(worth @ tried)
                     if value > best:
                         best, weights = value, tried
             if best == before:
@@ -131,5 +148,6 @@ def tuned(rows: BlendRows, sources: Sequence[str], k: int, seed: int) -> tuple[B
         if best > found[0]:
             found = (best, weights, offset)
     value, weights, offset = found
+    tell(tried_so_far, value)
     shares = weights / weights.sum()
     return Blend(dict(zip(sources, (round(float(share), 6) for share in shares), strict=True)), offset), value

@@ -21,10 +21,11 @@ from tastemaker import names
 from tastemaker.config import CandidatesConfig, Config
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
-from tastemaker.moments import microseconds
+from tastemaker.moments import as_of_slug, microseconds
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step
 from training import splits
 from training.datasets.build import items_file, read_dataset, requests_file
+from training.evaluation import metrics, order
 from training.feature_tensors import column_of, request_timestamps
 from training.ranking.fit import GRAPH_CODE, thinned
 from training.release.fused_graph import FusedRecommender
@@ -37,6 +38,7 @@ from training.sources.matrix_factorization import ItemFactors
 from training.sources.trained import TrainedSources, for_ranker_folder, sources_folder
 from training.sources.user_knn import Sessions
 from training.splits import plan_windows
+from training.tensorboard_run import TensorBoardRun
 
 TUNING_REQUESTS = 400  # × 400 candidates: seconds for each weight that is tried
 EVERYTHING = 1_000_000  # what the blend cuts off is not to be cut off while it is tuned
@@ -62,7 +64,7 @@ def train_sources(home: Home, config: Config, as_of: datetime) -> StepReport:
             "as_of": as_of.isoformat(),
         },
         outputs=[sources_folder(home, as_of)],
-        code=[Path(splits.__file__), *GRAPH_CODE],
+        code=[*(Path(module.__file__ or "") for module in (splits, metrics, order)), *GRAPH_CODE],
     )
 
 
@@ -118,7 +120,19 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     )
     k, seed = config.evaluation.k, config.candidates.seed
     rows = blend_rows(graph, thinned(windows.ranker.select(requests), TUNING_REQUESTS, seed), items)
-    blend, found = tuned(rows, sources, k, seed)
+    default = rows.worth(Blend().offset)
+    facts = {
+        f"ndcg@{k}_equal_weights": rows.ndcg(default.sum(axis=1), k, seed),
+        f"ndcg@{k}_two_tower": rows.ndcg(default[:, 0], k, seed),
+        **{f"recall_{name}": value for name, value in rows.recalls(sources).items()},
+    }
+    with TensorBoardRun(home.training(as_of) / "tensorboard" / run_name(config.candidates, as_of)) as log:
+        log.text("settings", f"```\n{config.candidates.model_dump_json(indent=1)}\n```")
+        blend, found = tuned(
+            rows, sources, k, seed, lambda tried, best: log.scalars({f"blend/best_ndcg@{k}": best}, tried)
+        )
+        log.scalars({f"blend/{name}": value for name, value in facts.items()}, 0)
+        log.scalars({f"weight/{source}": weight for source, weight in blend.weights.items()}, 0)
     folder = sources_folder(home, as_of)
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
@@ -130,8 +144,16 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
         "blend": dict(blend.weights),
         "blend_offset": blend.offset,
         f"ndcg@{k}": round(found, 4),
-        f"ndcg@{k}_equal_weights": round(rows.ndcg(rows.worth(Blend().offset).sum(axis=1), k), 4),
-        f"ndcg@{k}_two_tower": round(rows.ndcg(rows.worth(Blend().offset)[:, 0], k), 4),
+        **{name: round(value, 4) for name, value in facts.items()},
         "tuned_on_requests": len(rows.positives),
-        **{f"recall_{name}": value for name, value in rows.recalls(sources).items()},
     }
+
+
+def run_name(config: CandidatesConfig, as_of: datetime) -> str:
+    """What TensorBoard calls a training of these sources.
+
+    >>> run_name(CandidatesConfig(user_knn=100, seed=3), datetime.fromisoformat("2011-12-10T00:00Z"))
+    'sources two_tower 150, history 100, popular 50, user_knn 100, as of 20111210T000000Z, seed 3'
+    """
+    counts = ", ".join(f"{source} {count}" for source, count in config.counts().items() if count)
+    return f"sources {counts}, as of {as_of_slug(as_of)}, seed {config.seed}"

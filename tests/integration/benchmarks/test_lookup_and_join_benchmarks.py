@@ -23,11 +23,12 @@ def both_sides_stand_there(medians: dict[str, float], ratios: dict[str, float]) 
 
 
 def test_the_join_beside_feasts_and_a_bare_query() -> None:
-    script = PROJECT_ROOT / "benchmarks" / "point_in_time.py"
-    small = ["--labels", "300", "--rows", "4000", "--runs", "1", "--scale-labels", "500", "--shapes", "daily"]
-    done = subprocess.run([sys.executable, "-W", "ignore", script, *small], check=True, capture_output=True, text=True)
+    small = "--date 2026-11-22 --labels 300 --rows 4000 --runs 1 --scale-labels 500 --shapes daily"
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.point_in_time", *small.split()]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PROJECT_ROOT)
     [line] = done.stdout.splitlines()
     told: dict[str, Any] = json.loads(line)
+    assert told["date"] == "2026-11-22" and told["commit"] and told["machine"]["cores"] and told["versions"]["duckdb"]
     daily = told["compare"]["daily"]
     assert daily["labels_answered_differently"] == {"bare": 0, "feast": 0}
     for figures in (daily["seconds"], daily["cpu_seconds"]):

@@ -7,7 +7,7 @@ import pytest
 
 from tastemaker.settings import PROJECT_ROOT
 
-ROOMS = ("tastemaker", "ingest", "quality", "feature_repo", "training", "serving", "orchestration")
+ROOMS = ("tastemaker", "ingest", "quality", "feature_repo", "training", "serving", "orchestration", "benchmarks")
 
 
 def modules_with_examples() -> list[str]:

@@ -68,7 +68,7 @@ def judged():
 
 def test_recall_is_the_mean_share_of_a_requests_positives(judged):
     score, positives, moments, snapshots = judged
-    assert recall_at([1, 2, 3, 99], score, positives, moments, snapshots) == {
+    assert recall_at([1, 2, 3, 99], score, positives, moments, snapshots, seed=1) == {
         1: (1 / 2 + 0) / 2,
         2: (1 / 2 + 0) / 2,
         3: (1 + 1 / 2) / 2,
@@ -86,5 +86,28 @@ def test_only_items_that_existed_compete(judged):
         return np.zeros((len(request_rows), len(snapshot_rows)))
 
     moments = asked["request_timestamp"].cast(pa.int64()).to_numpy()
-    assert recall_at([5], score, positives_of(asked, snapshots), moments, snapshots) == {5: 0}
+    assert recall_at([5], score, positives_of(asked, snapshots), moments, snapshots, seed=1) == {5: 0}
     assert seen == [[0, 1]]
+
+
+@pytest.mark.parametrize("wanted", ["a", "b", "c"])
+def test_among_equals_no_item_is_found_more_often_for_where_it_stands(wanted):
+    asked = requests(*[(datetime(2020, 1, 9), [wanted])] * 3_000)
+    snapshots, moments = Snapshots.of(ITEMS), asked["request_timestamp"].cast(pa.int64()).to_numpy()
+
+    def score(request_rows, snapshot_rows):
+        return np.zeros((len(request_rows), len(snapshot_rows)))
+
+    found = recall_at([1, 2], score, positives_of(asked, snapshots), moments, snapshots, seed=1)
+    assert found == pytest.approx({1: 1 / 3, 2: 2 / 3}, abs=0.03)
+
+
+def test_an_item_that_never_existed_is_not_found_in_another_requests_list():
+    """The last item of the list before: where item −1 of a request would stand if lists were laid end to end."""
+    asked = requests((datetime(2020, 1, 9), ["a"]), (datetime(2020, 1, 9), ["never"]))
+    snapshots, moments = Snapshots.of(ITEMS), asked["request_timestamp"].cast(pa.int64()).to_numpy()
+
+    def score(request_rows, snapshot_rows):
+        return np.tile(snapshot_rows.astype(float), (len(request_rows), 1))
+
+    assert recall_at([1], score, positives_of(asked, snapshots), moments, snapshots, seed=1) == {1: 0}

@@ -1,0 +1,33 @@
+"""The session k-NN of the walk: items with as many votes are ordered at random, not by their numbers."""
+
+import numpy as np
+import pytest
+
+from benchmarks.walk_forward.session_knn import Sessions, session_knn
+
+
+def lists(seed: int) -> np.ndarray:
+    """2,000 sessions ask with item 0; ten others had it beside one of the items 1 to 10 each: all are equal."""
+    past = Sessions(np.array([[item, 0] for item in range(1, 11)]).ravel(), np.full(10, 2))
+    asking = Sessions(np.zeros(2_000, np.int64), np.ones(2_000, np.int64))
+    return session_knn(past, np.ones(10), asking, 11, 3, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("item", [1, 10])
+def test_among_equal_votes_no_item_is_preferred(item):
+    found = lists(seed=1)
+    assert (found == item).any(axis=1).mean() == pytest.approx(3 / 10, abs=0.04)
+    assert all(len(set(row)) == 3 for row in found.tolist())
+
+
+def test_a_seed_orders_the_same_way_again_and_another_one_in_another():
+    assert np.array_equal(lists(5), lists(5))
+    assert not np.array_equal(lists(5), lists(6))
+
+
+def test_sessions_are_cut_and_lengthened_as_lists_are():
+    sessions = Sessions(np.array([3, 1, 2, 5]), np.array([2, 1, 1]))
+    longer = sessions.before(np.array([7, 8, 9]))
+    assert longer.items.tolist() == [7, 3, 1, 8, 2, 9, 5]
+    assert longer.sizes.tolist() == [3, 2, 2]
+    assert longer.some(1, 3).items.tolist() == [8, 2, 9, 5]
