@@ -124,6 +124,7 @@ class CandidatesConfig(_Section):
     user_knn: int = Field(default=0, ge=0, description="Items of the past sessions most like the user's history.")
     matrix_factorization: int = Field(default=0, ge=0, description="Items whose ALS factors fit the user's history.")
     content: int = Field(default=0, ge=0, description="Items with words, category and brand of the recent history.")
+    next_item: int = Field(default=0, ge=0, description="Items taken next after the latest of the history.")
     ranked: int = Field(default=300, ge=1, description="Candidates that the ranker judges: the best of the blend.")
     popular_half_life_days: float | None = Field(
         default=None, gt=0, description="Age at which an interaction counts half for 'popular'; null: 30 days, evenly."
@@ -139,6 +140,9 @@ class CandidatesConfig(_Section):
     )
     session_half_life_days: float = Field(
         default=30.0, gt=0, description="Age at which a past session says half as much to 'user_knn'."
+    )
+    next_item_half_life_days: float = Field(
+        default=30.0, gt=0, description="Age at which an item taken after another counts half to 'next_item'."
     )
     factors: int = Field(default=64, ge=2, description="Width of the vectors of 'matrix_factorization'.")
     seed: int = Field(default=20111210, description="Of the factors' initial values and of the blend's search.")

@@ -83,6 +83,7 @@ SOURCE_CO_VISITATION: Final = "co_visitation"
 SOURCE_USER_KNN: Final = "user_knn"
 SOURCE_MATRIX_FACTORIZATION: Final = "matrix_factorization"
 SOURCE_CONTENT: Final = "content"
+SOURCE_NEXT_ITEM: Final = "next_item"
 CANDIDATE_SOURCES: Final = (
     SOURCE_TWO_TOWER,
     SOURCE_HISTORY,
@@ -91,6 +92,7 @@ CANDIDATE_SOURCES: Final = (
     SOURCE_USER_KNN,
     SOURCE_MATRIX_FACTORIZATION,
     SOURCE_CONTENT,
+    SOURCE_NEXT_ITEM,
 )
 
 # the steps of the main job, in order; a step's report and its task have the same name

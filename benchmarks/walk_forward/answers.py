@@ -18,6 +18,8 @@ from training.ranking.features import FEATURE_NAMES
 from training.ranking.rows import REQUESTS_AT_ONCE, RankerRows
 from training.release.fused_graph import FusedRecommender
 
+NEGATIVES = 40  # of 120 candidates: the trees of a fit take a third of the time
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -50,7 +52,7 @@ class Answers:
             ids = pa.array(found["item_ids"].numpy().ravel().astype(str), pa.string())
             items.append(np.where(valid, graph.universe.indices(ids).reshape(valid.shape), -1))
             features.append(found["features"].numpy())
-        target = graph.universe.indices(pa.array(wanted(asked).astype(str), pa.string()))
+        target = graph.universe.indices(wanted(asked))
         numbers = session_numbers(asked)
         return cls(np.concatenate(items), np.concatenate(features), target, request_timestamps(asked), numbers)
 
@@ -68,6 +70,13 @@ class Answers:
         before = np.flatnonzero(self.moments < microseconds(now))
         return self.take(before[latest_rows(self.sessions[before], self.moments[before])])
 
+    def sampled(self, negatives: int, random: np.random.Generator) -> np.ndarray:
+        """bool `[requests, C]`: what was taken, and at most so many other candidates of each request, at random."""
+        drawn = np.where(self.valid, random.random(self.items.shape), np.inf)
+        drawn[self.items == self.wanted[:, None]] = -1.0
+        place = np.argsort(np.argsort(drawn, axis=1), axis=1)
+        return self.valid & (place <= negatives)
+
     def take(self, rows: np.ndarray) -> "Answers":
         """Some of the requests."""
         return Answers(*(getattr(self, field.name)[rows] for field in fields(self)))
@@ -83,15 +92,21 @@ class Answers:
         return np.where(np.isfinite(np.take_along_axis(scores, order, axis=1)), best, -1)
 
 
-def ranker_rows(answers: Sequence[Answers], now: datetime) -> RankerRows:
-    """Candidates and what was taken, of each session's latest request that is known by `now`, hour by hour."""
+def ranker_rows(answers: Sequence[Answers], now: datetime, random: np.random.Generator) -> RankerRows:
+    """Candidates and what was taken, of each session's latest request that is known by `now`, hour by hour.
+
+    Only of requests whose item is among the candidates, for in another nothing is better than the rest; with it at most
+    NEGATIVES others, drawn at random.
+    """
     parts = [part.known(now) for part in answers]
-    labels = np.concatenate([(part.items == part.wanted[:, None])[part.valid] for part in parts])
-    sizes = np.concatenate([part.valid.sum(axis=1) for part in parts])
+    parts = [part.take(np.flatnonzero((part.items == part.wanted[:, None]).any(axis=1))) for part in parts]
+    kept = [part.sampled(NEGATIVES, random) for part in parts]
+    labels = np.concatenate([(part.items == part.wanted[:, None])[at] for part, at in zip(parts, kept, strict=True)])
+    sizes = np.concatenate([at.sum(axis=1) for at in kept])
     return RankerRows(
-        features=np.concatenate([part.features[part.valid] for part in parts]),
+        features=np.concatenate([part.features[at] for part, at in zip(parts, kept, strict=True)]),
         labels=labels.astype(np.int8),
-        items=np.concatenate([part.items[part.valid] for part in parts]),
+        items=np.concatenate([part.items[at] for part, at in zip(parts, kept, strict=True)]),
         request=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
         requests=len(sizes),
         positives=len(sizes),

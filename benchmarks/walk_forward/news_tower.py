@@ -5,6 +5,7 @@ from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from tastemaker import names
@@ -67,7 +68,7 @@ class NewsTower:
         self._training.go_on_from(state)
         self._met, self._scaled = state["met"].copy(), bool(state["scaled"])
 
-    def learn(self, requests: pa.Table, wanted: np.ndarray, items: pa.Table) -> float:
+    def learn(self, requests: pa.Table, wanted: pa.Array, items: pa.Table) -> float:
         """One pass over requests that lie in the past, their items as of now; returns the mean loss.
 
         Args:
@@ -75,9 +76,8 @@ class NewsTower:
             wanted: the item id that each asked for.
             items: the snapshot of now; a request for an item that it does not hold teaches nothing.
         """
-        ids = column_of(items, names.ITEM_ID).to_pylist()
-        row_of = {item: row for row, item in enumerate(ids)}
-        row = np.array([row_of.get(item, MISSING) for item in wanted], np.int32)
+        found = pc.index_in(wanted.cast(pa.string()), value_set=column_of(items, names.ITEM_ID).cast(pa.string()))
+        row = found.fill_null(MISSING).to_numpy(zero_copy_only=False).astype(np.int32)
         kept = np.flatnonzero(row != MISSING).astype(np.int32)
         pairs = Pairs(kept, row[kept], row[kept], len(row) - len(kept))
         if not len(kept):

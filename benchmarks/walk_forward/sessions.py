@@ -23,7 +23,7 @@ from tastemaker.moments import sql_timestamp
 from tastemaker.steps import digest_files
 from training.datasets.item_snapshots import item_snapshots
 from training.datasets.session_fold import fold_sessions
-from training.feature_tensors import request_timestamps
+from training.feature_tensors import column_of, request_timestamps
 
 HOUR = timedelta(hours=1)
 CLICKS = 20  # of a session that count
@@ -168,9 +168,9 @@ def latest_rows(sessions: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return np.sort(order[last])
 
 
-def wanted(requests: pa.Table) -> np.ndarray:
-    """The item that each request asks for, object `[requests]`: a next-item request has one."""
-    return np.array([items[0] for items in requests[names.POSITIVE_ITEM_IDS].to_pylist()], object)
+def wanted(requests: pa.Table) -> pa.Array:
+    """The item that each request asks for, text `[requests]`: a next-item request has one."""
+    return pc.list_element(column_of(requests, names.POSITIVE_ITEM_IDS), 0)
 
 
 def midnight(moment: datetime) -> datetime:

@@ -35,14 +35,15 @@ from training.ranking.fit import fit_trees
 from training.ranking.rows import RankerRows
 from training.release.fused_graph import FusedRecommender
 from training.sources import user_knn
+from training.sources.next_item import NextItem, Taken, Transitions
 from training.sources.trained import TrainedSources
 from training.sources.user_knn import SESSIONS as REMEMBERED
 from training.sources.user_knn import UserKnn
 
 K = 20
-SESSIONS_AN_HOUR = 600  # that the ranker learns from; 24 hours of them are 1.7 million pairs
+SESSIONS_AN_HOUR = 400  # that the ranker learns from
 RANKER_HOURS = 24
-FITTED_EVERY = 3  # hours
+FITTED_EVERY = 6  # hours
 LEAST_HOURS = 4  # of rows before the first ranker; until then the blend ranks
 KNN_HOURS = 36
 DAYS_AT_HAND = 4  # the sessions of 36 hours, begun up to a day before: with fewer, a day is read anew each hour
@@ -71,7 +72,8 @@ class Walk:
         self._days: dict[datetime, tuple[pa.Table, pa.Table]] = {}
         self._graphs: dict[datetime, FusedRecommender] = {}
         settings = site.config.retriever.model_copy(update={"seed": seed})
-        self.news = NewsTower(settings, *site.everything(), site.first_hour())
+        self._begins = site.first_hour()
+        self.news = NewsTower(settings, *site.everything(), self._begins)
 
     def hours(self, first: datetime, end: datetime) -> Iterator[tuple[datetime, Figures]]:
         """Each hour of `[first, end)` with the figures of its lines, means over the hour's sessions."""
@@ -97,6 +99,7 @@ class Walk:
         known = latest_of_sessions(self._past(hour, KNN_HOURS))
         sessions = sessions_so_far(known, graph)
         remember(graph, sessions, request_timestamps(known), hour)
+        follow(graph, self._past(hour, KNN_HOURS), hour, self.site.config.candidates.next_item_half_life_days)
         learnt = self._learnt_from(begun, hour)
         needed = np.flatnonzero(asked | learnt)
         found = Answers.of(graph, begun.take(needed))
@@ -126,7 +129,7 @@ class Walk:
     def _past(self, hour: datetime, hours: int) -> pa.Table:
         """The requests that were answered by a click in the last hours before this one."""
         since = hour - hours * HOUR
-        days, day = [], max(midnight(since - LONGEST_SESSION), midnight(self.site.first_hour()))
+        days, day = [], max(midnight(since - LONGEST_SESSION), midnight(self._begins))
         while day < hour:
             requests, _ = self._day(day)
             days.append(requests.filter(pa.array(between(requests, since, hour))))
@@ -145,7 +148,7 @@ class Walk:
                 config.candidates,
                 config.features.history_length,
                 config.features.neighbours,
-                trained=TrainedSources(sessions=_no_sessions(universe[names.ITEM_ID].to_pylist())),
+                trained=_nothing_yet(tuple(universe[names.ITEM_ID].to_pylist())),
             )
             self._graphs = {day: graph}
         return self._graphs[day]
@@ -159,6 +162,7 @@ class Walk:
             "co-visitation": _listed(answers.column("co_visitation_rank"), names.SOURCE_CO_VISITATION, graph),
             "popularity": popular,
             "user_knn": _listed(answers.column("user_knn_rank"), names.SOURCE_USER_KNN, graph),
+            "next item": _listed(answers.column("next_item_rank"), names.SOURCE_NEXT_ITEM, graph),
             "blend": answers.column("blend_score"),
         }
         for line in (RANKED, *(f"without {family}" for family in self.families)):
@@ -173,10 +177,10 @@ class Walk:
 
     def _fit(self, hour: datetime) -> None:
         """Rankers from the last hours' answers, as far as one knows by now what was taken."""
-        due = (hour - self.site.first_hour()) // HOUR % FITTED_EVERY == 0 or not self.rankers
+        due = (hour - self._begins) // HOUR % FITTED_EVERY == 0 or not self.rankers
         if len(self.rows) < LEAST_HOURS or not due:
             return
-        rows = ranker_rows(self.rows, hour)
+        rows = ranker_rows(self.rows, hour, self.random)
         config = self.site.config.ranker.model_copy(update={"seed": self.seed})
         for line in (RANKED, *(f"without {family}" for family in self.families)):
             features = without(rows.features, _family(line))
@@ -213,8 +217,7 @@ def drawn(session: str) -> float:
 
 def sessions_so_far(known: pa.Table, graph: FusedRecommender) -> Sessions:
     """Sessions up to and with each request's answer, as indices in the graph's universe."""
-    latest = graph.universe.indices(pa.array(wanted(known).astype(str), pa.string()))
-    return session_items(known, graph).before(latest)
+    return session_items(known, graph).before(graph.universe.indices(wanted(known)))
 
 
 def remember(graph: FusedRecommender, sessions: Sessions, moments: np.ndarray, hour: datetime) -> None:
@@ -229,10 +232,21 @@ def remember(graph: FusedRecommender, sessions: Sessions, moments: np.ndarray, h
             )
 
 
-def _no_sessions(item_ids: list[str]) -> user_knn.Sessions:
+def follow(graph: FusedRecommender, past: pa.Table, hour: datetime, half_life_days: float) -> None:
+    """Gives the source `next_item`, where it is on, what was taken after what before the hour."""
+    for source in graph.sources.made:
+        if isinstance(source, NextItem):
+            taken = Taken.of(past, graph.universe)
+            source.load(Transitions.fit(taken, graph.universe.item_ids, hour, half_life_days))
+
+
+def _nothing_yet(item_ids: tuple[str, ...]) -> TrainedSources:
     nothing = np.empty(0, np.int32)
-    starts, days = np.zeros(1, np.int64), nothing.astype(np.float32)
-    return user_knn.Sessions(tuple(item_ids), starts, nothing, days, REMEMBERED, CLICKS)
+    shares = nothing.astype(np.float32)
+    return TrainedSources(
+        sessions=user_knn.Sessions(item_ids, np.zeros(1, np.int64), nothing, shares, REMEMBERED, CLICKS),
+        transitions=Transitions(item_ids, np.zeros(len(item_ids) + 1, np.int64), nothing, shares),
+    )
 
 
 def _listed(place: np.ndarray, source: str, graph: FusedRecommender) -> np.ndarray:

@@ -19,6 +19,7 @@ from training.sources.co_visitation import CoVisitation
 from training.sources.content import Content
 from training.sources.matrix_factorization import ItemFactors, MatrixFactorization
 from training.sources.nearest_items import NearestItems
+from training.sources.next_item import NextItem, Taken, Transitions
 from training.sources.own_history import OwnHistory
 from training.sources.popularity import Popularity
 from training.sources.source import Asked, Source
@@ -74,6 +75,17 @@ def sessions(count: int = toy.ITEMS) -> Sessions:
     return Sessions.fit(np.array(owner), np.array(items), moments, ids, toy.AS_OF)
 
 
+def transitions(count: int = toy.ITEMS) -> Transitions:
+    """After each item the next two of its color, a day before the shop's last."""
+    earlier = np.repeat(np.arange(count), 2)
+    apart = np.tile([1, 2], count)
+    later = (earlier + 2 * apart) % count
+    one = earlier != later
+    moments = np.full(int(one.sum()), microseconds(toy.AS_OF - timedelta(days=1)))
+    ids = tuple(toy.item_id(n) for n in range(count))
+    return Transitions.fit(Taken(earlier[one], later[one], apart[one], moments), ids, toy.AS_OF, 1.0)
+
+
 def counts(count: int = toy.ITEMS) -> sp.csr_matrix:
     """How often each of 24 users took each item: those of the user's color."""
     random = np.random.default_rng(5)
@@ -96,4 +108,5 @@ SOURCES: dict[str, Callable[[ItemSnapshot], Source]] = {
     names.SOURCE_USER_KNN: lambda items: UserKnn(items, sessions(len(items.universe.item_ids)), 30.0),
     names.SOURCE_MATRIX_FACTORIZATION: _factors,
     names.SOURCE_CONTENT: Content,
+    names.SOURCE_NEXT_ITEM: lambda items: NextItem(items, transitions(len(items.universe.item_ids))),
 }

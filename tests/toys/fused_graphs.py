@@ -11,7 +11,7 @@ from training.release.fused_graph import FusedRecommender
 from training.release.inputs import input_defaults
 
 EVERY_SOURCE = toy.CONFIG.candidates
-ADDED = ("co_visitation", "user_knn", "matrix_factorization", "content")
+ADDED = ("co_visitation", "user_knn", "matrix_factorization", "content", "next_item")
 FADING_DAYS, FADING_PLACE = 20.0, 0.9
 FADING = {"history_fading_days": FADING_DAYS, "history_fading_place": FADING_PLACE}
 SOURCES = EVERY_SOURCE.model_copy(update={**dict.fromkeys(ADDED, 0), **FADING})

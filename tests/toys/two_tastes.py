@@ -60,6 +60,7 @@ CONFIG = Config(
         user_knn=6,
         matrix_factorization=6,
         content=6,
+        next_item=6,
         popular_half_life_days=None,
         factors=4,
     ),

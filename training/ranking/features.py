@@ -35,6 +35,9 @@ PROPOSED = (
     "from_content",
     "content_rank",
     "content_score",
+    "from_next_item",
+    "next_item_rank",
+    "next_item_score",
     "blend_score",
 )
 REPEAT = (

@@ -17,6 +17,7 @@ from training.sources.co_visitation import CoVisitation
 from training.sources.content import TERMS, Content
 from training.sources.matrix_factorization import MatrixFactorization
 from training.sources.nearest_items import NearestItems
+from training.sources.next_item import NextItem
 from training.sources.own_history import OwnHistory
 from training.sources.popularity import Popularity
 from training.sources.source import Asked, ScoringSource, Source
@@ -140,6 +141,8 @@ class CandidateSources(tf.Module):
             factors = _required(trained.factors, names.SOURCE_MATRIX_FACTORIZATION)
             made.append(MatrixFactorization(items, factors))
         made += [Content(items)] if config.content else []
+        if config.next_item:
+            made.append(NextItem(items, _required(trained.transitions, names.SOURCE_NEXT_ITEM)))
         self.made = made
         self.lengths = [min(config.counts()[source.name], items.universe.rows) for source in made]
 

@@ -35,6 +35,7 @@ from training.retrieval.two_tower import TwoTower
 from training.sources.blend import Blend, tuned
 from training.sources.blend_rows import blend_rows
 from training.sources.matrix_factorization import ItemFactors
+from training.sources.next_item import Taken, Transitions
 from training.sources.trained import TrainedSources, for_ranker_folder, sources_folder
 from training.sources.user_knn import Sessions
 from training.splits import plan_windows
@@ -75,7 +76,7 @@ def learnt(
 
     Raises TastemakerError when there is none.
     """
-    if not config.user_knn and not config.matrix_factorization:
+    if not (config.user_knn or config.matrix_factorization or config.next_item):
         return TrainedSources(blend)
     known = pc.cast(pc.cast(requests[names.CREATED_TIMESTAMP], pa.timestamp("us")), pa.int64()).to_numpy()
     past = requests.filter(pa.array((request_timestamps(requests) < microseconds(end)) & (known <= microseconds(end))))
@@ -86,9 +87,10 @@ def learnt(
     if not len(items):
         raise TastemakerError(
             f"There is no (request, item) pair before {end:%Y-%m-%d} to train the candidate sources on; choose a later "
-            "as_of, or set candidates.user_knn and candidates.matrix_factorization to 0 in the config file."
+            "as_of, or set candidates.user_knn, candidates.matrix_factorization and candidates.next_item to 0 in the "
+            "config file."
         )
-    factors = sessions = None
+    factors = sessions = transitions = None
     if config.matrix_factorization:
         users = column_of(past, names.USER_ID).dictionary_encode()
         rows = users.indices.to_numpy(zero_copy_only=False)[owner]
@@ -98,7 +100,10 @@ def learnt(
         factors = ItemFactors.fit(counts, universe.item_ids, config.factors, config.seed)
     if config.user_knn:
         sessions = Sessions.fit(owner, items, request_timestamps(past), universe.item_ids, end)
-    return TrainedSources(blend, factors, sessions)
+    if config.next_item:
+        taken = Taken.of(past, universe)
+        transitions = Transitions.fit(taken, universe.item_ids, end, config.next_item_half_life_days)
+    return TrainedSources(blend, factors, sessions, transitions)
 
 
 def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What the sources know that only training can tell, as files: item factors, sessions, the blend's weights."""
+"""What the sources know that only training can tell, as files: factors, sessions, transitions, the blend's weights."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +9,8 @@ from tastemaker.home import Home
 from training.sources.blend import Blend
 from training.sources.matrix_factorization import FILE as FACTORS
 from training.sources.matrix_factorization import ItemFactors
+from training.sources.next_item import FILE as TRANSITIONS
+from training.sources.next_item import Transitions
 from training.sources.user_knn import FILE as SESSIONS
 from training.sources.user_knn import Sessions
 
@@ -30,12 +32,13 @@ class TrainedSources:
     blend: Blend = field(default_factory=Blend)
     factors: ItemFactors | None = None
     sessions: Sessions | None = None
+    transitions: Transitions | None = None
 
     def save(self, folder: Path) -> None:
         """Writes each part that is there into a new folder."""
         folder.mkdir(parents=True)
         self.blend.save(folder)
-        for part in (self.factors, self.sessions):
+        for part in (self.factors, self.sessions, self.transitions):
             if part is not None:
                 part.save(folder)
 
@@ -48,4 +51,5 @@ class TrainedSources:
             )
         factors = ItemFactors.load(folder) if (folder / FACTORS).exists() else None
         sessions = Sessions.load(folder) if (folder / SESSIONS).exists() else None
-        return cls(Blend.load(folder), factors, sessions)
+        transitions = Transitions.load(folder) if (folder / TRANSITIONS).exists() else None
+        return cls(Blend.load(folder), factors, sessions, transitions)
