@@ -61,6 +61,7 @@ class SplitConfig(_Section):
 
 EncoderName = Literal["mean", "cnn", "lstm", "attention"]
 RetrieverLoss = Literal["sampled", "full"]
+RankerObjective = Literal["binary", "lambdarank"]
 
 
 class RetrieverConfig(_Section):
@@ -100,7 +101,7 @@ class RetrieverConfig(_Section):
 class RankerConfig(_Section):
     """The LightGBM click-through model."""
 
-    objective: Literal["binary", "lambdarank"] = Field(
+    objective: RankerObjective = Field(
         default="binary",
         description="What the trees learn: the odds that an item is taken (binary), or the order of a request's items "
         "(lambdarank); both are calibrated to probabilities.",

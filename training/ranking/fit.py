@@ -14,7 +14,6 @@ import tensorflow as tf
 from tastemaker.config import Config, RankerConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
-from tastemaker.moments import as_of_slug
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step, write_atomically
 from training import feature_tensors, sources, splits, vocabulary
 from training.datasets.build import items_file, read_dataset, requests_file
@@ -23,6 +22,7 @@ from training.ranking import past, row_scatter
 from training.ranking.calibration import Calibration, fit_calibration, log_loss, reliability
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.rows import RankerRows, ranker_rows
+from training.ranking.tree_curves import TreeCurves, called, run_name
 from training.release import (
     candidates,
     fused_graph,
@@ -63,7 +63,6 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
         "lambdarank_truncation_level": STOPPING_K + 10,
     },
 }
-CALLED = {"binary_logloss": "log_loss", f"ndcg@{STOPPING_K}": f"ndcg@{STOPPING_K}"}  # LightGBM's names, and ours
 
 GRAPH_CODE = [
     Path(module.__file__ or "")
@@ -125,9 +124,10 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     windows = plan_windows(config.split, as_of)
     rows_of = window_rows(home, config, as_of)
     learned = rows_of(windows.ranker)
-    curve: dict[str, dict[str, list[float]]] = {}
-    booster, facts = fit_trees(learned, config.ranker, [lgb.record_evaluation(curve)])
-    _show(home, config.ranker, as_of, curve)
+    curves = TreeCurves()
+    booster, facts = fit_trees(learned, config.ranker, [curves])
+    with TensorBoardRun(home.training(as_of) / "tensorboard" / run_name(config.ranker, as_of)) as log:
+        curves.show(log, config.ranker)
     later = rows_of(windows.calibration)
     raw = _raw(booster, later.features)
     calibration, losses = fit_calibration(raw, later.labels)
@@ -232,23 +232,10 @@ def fit_trees(
     # LightGBM itself cuts off the trees that it tried past the best
     booster = lgb.train(parameters, training, config.max_trees, valid_sets=[stopping], callbacks=[*callbacks, stop])
     [[metric, found]] = booster.best_score["valid_0"].items()
-    facts = {"trees": booster.num_trees(), f"stopping_{CALLED[metric]}": found}
+    facts = {"trees": booster.num_trees(), f"stopping_{called(metric)}": found}
     if config.objective == "binary":
         facts["stopping_base_log_loss"] = log_loss(last[1], np.full(len(last[1]), first[1].mean()))
     return booster, facts
-
-
-def _show(home: Home, config: RankerConfig, as_of: datetime, curve: Mapping[str, Mapping[str, list[float]]]) -> None:
-    """What stops the trees, by tree on the window's end, in TensorBoard."""
-    name = (
-        f"ranker {config.objective}, {config.leaves} leaves, step {config.learning_rate:g}, as of {as_of_slug(as_of)}, "
-        f"seed {config.seed}"
-    )
-    with TensorBoardRun(home.training(as_of) / "tensorboard" / name) as log:
-        [metrics] = curve.values()
-        for metric, values in metrics.items():
-            for tree, value in enumerate(values, start=1):
-                log.scalars({f"stopping/{CALLED[metric]}": value}, tree)
 
 
 def _raw(booster: lgb.Booster, features: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ the first version, and the retriever for the ranker, have not seen.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -70,11 +70,16 @@ def train_sources(home: Home, config: Config, as_of: datetime) -> StepReport:
 
 
 def learnt(
-    requests: pa.Table, universe: ItemUniverse, end: datetime, config: CandidatesConfig, blend: Blend
+    requests: pa.Table,
+    universe: ItemUniverse,
+    end: datetime,
+    config: CandidatesConfig,
+    blend: Blend,
+    tell: Callable[[int, float], None] | None = None,
 ) -> TrainedSources:
     """What the sources that are on learn from the requests that happened, and were known, before `end`.
 
-    Raises TastemakerError when there is none.
+    `tell` is given the loss of the factors by iteration. Raises TastemakerError when there is none.
     """
     if not (config.user_knn or config.matrix_factorization or config.next_item):
         return TrainedSources(blend)
@@ -97,7 +102,7 @@ def learnt(
         shape = (len(users.dictionary), len(universe.item_ids))
         counts = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, items)), shape=shape)
         counts.sum_duplicates()
-        factors = ItemFactors.fit(counts, universe.item_ids, config.factors, config.seed)
+        factors = ItemFactors.fit(counts, universe.item_ids, config.factors, config.seed, tell)
     if config.user_knn:
         sessions = Sessions.fit(owner, items, request_timestamps(past), universe.item_ids, end)
     if config.next_item:
@@ -136,12 +141,15 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
         blend, found = tuned(
             rows, sources, k, seed, lambda tried, best: log.scalars({f"blend/best_ndcg@{k}": best}, tried)
         )
+        served = learnt(
+            requests, universe, test, config.candidates, blend, lambda step, loss: log.scalars({"als/loss": loss}, step)
+        )
         log.scalars({f"blend/{name}": value for name, value in facts.items()}, 0)
         log.scalars({f"weight/{source}": weight for source, weight in blend.weights.items()}, 0)
     folder = sources_folder(home, as_of)
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    learnt(requests, universe, test, config.candidates, blend).save(beside)
+    served.save(beside)
     replace(for_ranker, blend=blend).save(beside / for_ranker_folder(home, as_of).name)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

@@ -10,6 +10,7 @@ matrix in the graph, and so well conditioned that a few steps of conjugate gradi
 solve them. Everything is summed row by row, never as a matrix product: the same bits whatever a row is batched with.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,18 @@ class ItemFactors:
     factors: np.ndarray
 
     @classmethod
-    def fit(cls, counts: sp.csr_matrix, item_ids: tuple[str, ...], dimension: int, seed: int) -> "ItemFactors":
-        """Trains on how often each user took each item, `[users, items]`."""
+    def fit(
+        cls,
+        counts: sp.csr_matrix,
+        item_ids: tuple[str, ...],
+        dimension: int,
+        seed: int,
+        tell: Callable[[int, float], None] | None = None,
+    ) -> "ItemFactors":
+        """Trains on how often each user took each item, `[users, items]`.
+
+        `tell` is called after each iteration, from 1, with its loss, which only then is computed.
+        """
         with threadpool_limits(1, "blas"):  # else `implicit`, which runs threads of its own, warns
             model = AlternatingLeastSquares(
                 factors=dimension,
@@ -52,8 +63,10 @@ class ItemFactors:
                 iterations=ITERATIONS,
                 random_state=seed,
                 num_threads=2,
+                calculate_training_loss=tell is not None,
             )
-            model.fit(counts.astype(np.float32), show_progress=False)
+            told = None if tell is None else lambda iteration, _, loss: tell(iteration + 1, loss)
+            model.fit(counts.astype(np.float32), show_progress=False, callback=told)
         return cls(item_ids, whitened(np.asarray(model.item_factors, np.float64)).astype(np.float32))
 
     def save(self, folder: Path) -> None:

@@ -17,11 +17,14 @@ from tastemaker.moments import as_of_slug
 from tastemaker.steps import digest_files, digest_values
 from training.datasets.build import items_file, requests_file
 from training.evaluation.metrics import ndcg
+from training.evaluation.order import hits_of_pairs
 from training.ranking.fit import THREADS, fit_trees, window_rows
 from training.ranking.rows import RankerRows
+from training.ranking.tree_curves import TreeCurves, run_name
 from training.retrieval.fit import for_ranker_folder
 from training.sources import trained
 from training.splits import plan_windows
+from training.tensorboard_run import TensorBoardRun
 from training.tuning import space
 from training.tuning.page import STEPS
 from training.tuning.question import Question
@@ -37,7 +40,14 @@ def study_folder(home: Home, config: Config, as_of: datetime) -> Path:
         "models": digest_files([for_ranker_folder(home, as_of), trained.for_ranker_folder(home, as_of)]),
         "config": [part.model_dump() for part in (config.split, config.candidates, config.features, config.ranker)],
         "k": config.evaluation.k,
-        "space": [space.RANKER, space.LEAVES, space.RANKER_RATES, space.FRACTIONS, space.ROWS_IN_LEAF],
+        "space": [
+            space.RANKER,
+            space.OBJECTIVES,
+            space.LEAVES,
+            space.RANKER_RATES,
+            space.FRACTIONS,
+            space.ROWS_IN_LEAF,
+        ],
     }
     return home.tuning / f"ranker-{as_of_slug(as_of)}-{digest_values(asked)[:8]}"
 
@@ -45,7 +55,11 @@ def study_folder(home: Home, config: Config, as_of: datetime) -> Path:
 def tune_ranker(
     home: Home, config: Config, as_of: datetime, trials: int, *, resume: bool = True, tell: Tell = lambda trial: None
 ) -> Study:
-    """See `run_study`. Raises TastemakerError when there are no training sets, or no retriever, yet."""
+    """See `run_study`; each trial is in `tensorboard/` too.
+
+    Raises TastemakerError when there are no training sets, or no retriever, yet.
+    """
+    folder = study_folder(home, config, as_of)
     k, now = config.evaluation.k, config.ranker
     question = Question(
         section="ranker",
@@ -62,9 +76,9 @@ def tune_ranker(
         rows = window_rows(home, config, as_of, until=window.end)(window)
         end = round(rows.requests * (1 - JUDGED_SHARE))
         learnt, judged = _part(rows, 0, end), _part(rows, end, rows.requests)
-        return lambda trial: _tried(learnt, judged, trial, now, k)
+        return lambda trial: _tried(learnt, judged, trial, now, k, folder / "tensorboard", as_of)
 
-    return run_study(study_folder(home, config, as_of), question, prepare, trials, resume=resume, tell=tell)
+    return run_study(folder, question, prepare, trials, resume=resume, tell=tell)
 
 
 def _part(rows: RankerRows, first: int, end: int) -> RankerRows:
@@ -78,12 +92,24 @@ def _part(rows: RankerRows, first: int, end: int) -> RankerRows:
     )
 
 
-def _tried(learnt: RankerRows, judged: RankerRows, trial: optuna.Trial, now: RankerConfig, k: int) -> float:
-    """One training with the trial's settings: mean NDCG@k of the judged requests."""
-    booster, facts = fit_trees(learnt, now.model_copy(update=space.ranker_settings(trial, now)))
+def _tried(
+    learnt: RankerRows,
+    judged: RankerRows,
+    trial: optuna.Trial,
+    now: RankerConfig,
+    k: int,
+    runs: Path,
+    as_of: datetime,
+) -> float:
+    """One training with the trial's settings, a run in TensorBoard: mean NDCG@k of the judged requests."""
+    settings, curves = now.model_copy(update=space.ranker_settings(trial, now)), TreeCurves()
+    booster, facts = fit_trees(learnt, settings, [curves])
     trial.set_user_attr(STEPS, facts["trees"])
     scores = np.asarray(booster.predict(judged.features, raw_score=True, num_threads=THREADS))
     found = ordered_ndcg(judged, scores, k, now.seed)
+    with TensorBoardRun(runs / f"trial {trial.number}, {run_name(settings, as_of)}") as log:
+        curves.show(log, settings)
+        log.scalars({f"judged/ndcg@{k}": found}, facts["trees"])
     trial.report(found, 1)
     return found
 
@@ -95,9 +121,6 @@ def ordered_ndcg(rows: RankerRows, scores: np.ndarray, k: int, seed: int) -> flo
     >>> round(ordered_ndcg(rows, np.array([2.0, 1.0, 5.0, 4.0]), 2, 1), 4)  # (1 / log2(3) + 1) / 2
     0.8155
     """
-    order = np.lexsort((np.random.default_rng(seed).random(len(scores)), -scores, rows.request))
-    request, labels = rows.request[order], rows.labels[order]
-    place = np.arange(len(request)) - np.searchsorted(request, request)
-    hits = np.zeros((rows.requests, k), bool)
-    hits[request[place < k], place[place < k]] = labels[place < k] > 0
-    return float(np.nanmean(ndcg(hits, np.bincount(request, labels, rows.requests).astype(int))))
+    random = np.random.default_rng(seed)
+    hits = hits_of_pairs(rows.request, rows.labels, scores, rows.requests, k, random)
+    return float(np.nanmean(ndcg(hits, np.bincount(rows.request, rows.labels, rows.requests).astype(int))))

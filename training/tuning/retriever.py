@@ -28,7 +28,17 @@ def study_folder(home: Home, config: Config, as_of: datetime) -> Path:
         "datasets": digest_files([requests_file(home, as_of), items_file(home, as_of)]),
         "split": config.split.model_dump(),
         "retriever": config.retriever.model_dump(),
-        "space": [space.RETRIEVER, space.DIMENSIONS, space.TEMPERATURES, space.BATCH_SIZES, space.RETRIEVER_RATES],
+        "space": [
+            space.RETRIEVER,
+            space.ENCODERS,
+            space.DIMENSIONS,
+            space.GRAPH_STEPS,
+            space.LOSSES,
+            space.TEMPERATURES,
+            space.POPULARITIES,
+            space.BATCH_SIZES,
+            space.RETRIEVER_RATES,
+        ],
     }
     return home.tuning / f"retriever-{as_of_slug(as_of)}-{digest_values(asked)[:8]}"
 

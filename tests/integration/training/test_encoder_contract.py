@@ -15,7 +15,7 @@ from training.feature_tensors import item_features, missing_tensors, query_tenso
 from training.ranking.calibration import Calibration
 from training.release.fused_graph import FusedRecommender
 from training.release.saved_model import write_saved_model
-from training.retrieval.encoders import ENCODERS, History, history_encoder
+from training.retrieval.encoders import ENCODERS, Events, History, history_encoder
 from training.retrieval.two_tower import TwoTower
 from training.vocabulary import Vocabulary
 
@@ -257,3 +257,64 @@ def test_the_served_graph_answers_as_the_tower_in_memory_does(tmp_path, tower, i
 
 def _nothing_of_items():
     return {feature: tf.constant(values) for feature, values in missing_tensors(item_features(), 1).items()}
+
+
+def attention_of(zeros: tuple[str, ...] = ()):
+    """The attention encoder without means beside it, no weight zero but those named."""
+    made = history_encoder("attention", DIMENSION, 1, seed=3)
+    random = np.random.default_rng(0)
+    for path, weight in made.weights.items():
+        drawn = random.normal(0, 0.5, weight.shape).astype(np.float32)
+        weight.assign(np.zeros(weight.shape) if path.startswith(zeros) and zeros else weight + drawn)
+    return made
+
+
+def at_one_moment(past: History, days: float = 2.0) -> History:
+    return History(past.items, past.present, tf.fill(past.age_days.shape, days), tf.ones_like(past.counts))
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_what_an_event_has_come_to_does_not_know_a_later_one(block):
+    """Before the newest place is taken: of each place what the block makes of it, with two newest events."""
+    encoder = attention_of()
+    past = history(lengths=(9, 4), width=9)
+    items, present, ages, counts = arrays(past)
+    items[:, 0], ages[:, 0] = -3 * items[:, 1], 0.0
+    other = of_arrays(items, present, ages, counts)
+    state = encoder._state
+    made = []
+    for given in (past, other):
+        events = Events.newest(given, state.newest)
+        made.append(state._block(f"encoder/block_{block}", events.items, events, state.newest).numpy())
+    np.testing.assert_array_equal(made[1][:, 1:], made[0][:, 1:])
+    assert np.abs(made[1][:, 0] - made[0][:, 0]).max() > 0.1
+    older = of_arrays(*(np.concatenate([v[:, :3], v[:, 3:][:, ::-1]], axis=1) for v in arrays(past)))
+    assert np.abs(encoder(older).numpy() - encoder(past).numpy()).max() > 1e-3  # what is later does know
+
+
+@pytest.mark.parametrize(("weights", "matters"), [((), True), (("encoder/position",), False)])
+def test_the_places_of_older_events_matter_because_of_what_is_learnt_of_places(weights, matters):
+    """Nothing passes between events below the top block, whose newest place reads all: only places tell their order."""
+    encoder = attention_of(("encoder/block_0/value", *weights))
+    past = at_one_moment(history(lengths=(6,), width=6))
+    swapped = changed(past, lambda values: values[:, [0, 1, 4, 3, 2, 5]])
+    apart = np.abs(encoder(swapped).numpy() - encoder(past).numpy()).max()
+    assert apart > 1e-2 if matters else apart < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("weights", "matters"),
+    [
+        ((), True),
+        (("encoder/age",), True),  # by the time between two events alone
+        (("encoder/block_0/interval", "encoder/block_1/interval"), True),  # by each event's age alone
+        (("encoder/age", "encoder/block_0/interval", "encoder/block_1/interval"), False),
+    ],
+)
+def test_the_time_between_events_matters_by_their_ages_and_by_the_intervals(weights, matters):
+    encoder = attention_of(weights)
+    past = at_one_moment(history(lengths=(6,), width=6), days=0.0)
+    gaps = tf.constant([[0.0, 0.001, 0.2, 3.0, 40.0, 500.0]])
+    spread = History(past.items, past.present, gaps, past.counts)
+    apart = np.abs(encoder(spread).numpy() - encoder(past).numpy()).max()
+    assert apart > 1e-2 if matters else apart == 0

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.util import tensor_util
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 from toys import two_tastes as toy
+from toys.event_files import curves_of, notes_of
 
 from serving.allowed_ops import require_allowed_ops
 from tastemaker import names
@@ -40,6 +39,7 @@ from pathlib import Path
 from tastemaker.home import Home
 from tastemaker.steps import read_reports
 from toys import two_tastes as toy
+from toys.event_files import curves_of, notes_of
 from training.release.build import build_release
 build_release(Home(Path(sys.argv[1])), toy.CONFIG, toy.AS_OF)
 """
@@ -72,15 +72,18 @@ def _user(requests):
     return {name: tf.constant(values) for name, values in query_tensors(requests).items()}
 
 
-def test_the_rankers_log_loss_by_tree_is_seen_in_tensorboard(built):
+def test_what_the_ranker_learns_and_what_stops_it_is_seen_in_tensorboard_tree_by_tree(built):
     home, trained, _ = built
-    [run] = (home.training(toy.AS_OF) / "tensorboard").iterdir()
+    [run] = (home.training(toy.AS_OF) / "tensorboard").glob("ranker *")
     assert run.name == "ranker binary, 8 leaves, step 0.2, as of 20260301T000000Z, seed 20111210"
-    events = EventAccumulator(str(run), size_guidance={"tensors": 0})
-    events.Reload()
-    curve = [float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors("stopping/log_loss")]
-    assert np.argmin(curve) + 1 == trained.facts["trees"]
-    assert min(curve) == pytest.approx(trained.facts["stopping_log_loss"], rel=1e-6)
+    curves = curves_of(run)
+    stopping = list(curves["stopping/log_loss"].values())
+    assert np.argmin(stopping) + 1 == trained.facts["trees"]
+    assert min(stopping) == pytest.approx(trained.facts["stopping_log_loss"], rel=1e-6)
+    learnt = curves["training/log_loss"]
+    assert set(learnt) == {1, *range(10, len(stopping) + 1, 10)}
+    assert learnt[max(learnt)] < learnt[1]
+    assert '"objective": "binary"' in notes_of(run)["settings"]
 
 
 def test_the_users_own_half_comes_first(built, restored, tests_requests):

@@ -11,6 +11,7 @@ import pytest
 from checkerboard_shop import AS_OF, COLD_ITEM, COLORS, CONFIG, ITEMS, RANKER_ITEM, write_datasets
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
+from toys.event_files import curves_of, notes_of
 
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
@@ -175,6 +176,30 @@ def test_a_warm_start_goes_on_from_the_run_before(trained, tmp_path):
     assert facts["ranker_recall@20"] == pytest.approx(report.facts["ranker_recall@20"], abs=0.05)
     assert RANKER_ITEM not in TwoTower.load(for_ranker_folder(home, AS_OF)).vocabularies["item_id"].tokens
     assert RANKER_ITEM in TwoTower.load(retriever_folder(home, AS_OF)).vocabularies["item_id"].tokens
+
+
+def test_a_warm_run_stands_beside_the_cold_one_with_its_recall_and_settings(trained, tmp_path):
+    cold, _ = trained
+    home, earlier = Home(tmp_path / "warm"), AS_OF - timedelta(days=8)
+    write_datasets(home)
+    for file in (requests_file, items_file):  # a run of eight days before, on what there was then
+        file(home, earlier).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file(home, AS_OF), file(home, earlier))
+    train_retriever(home, CONFIG, earlier)
+    shutil.copytree(cold.training(AS_OF) / "tensorboard", home.training(AS_OF) / "tensorboard")
+    warm = CONFIG.model_copy(update={"retriever": CONFIG.retriever.model_copy(update={"warm_start": True})})
+    assert train_retriever(home, warm, AS_OF).facts["warm_start_from"] == as_of_slug(earlier)
+    runs = sorted(path.name for path in (home.training(AS_OF) / "tensorboard").iterdir())
+    plain = "two_tower mean, 16 dimensions, sampled softmax at 0.1, batch 128, step 0.01, "
+    assert runs == [
+        f"{plain}as of 20200410T000000Z, seed 3",
+        f"{plain}warm from 20200402T000000Z, as of 20200410T000000Z, seed 3",
+    ]
+    run = home.training(AS_OF) / "tensorboard" / runs[1]
+    curves = curves_of(run)
+    assert 0 < curves["validation/recall_at_20"][0] <= 1 and 0 < curves["ranker/recall_at_20"][0] <= 1
+    assert list(curves["loss/refresh_until_2020-03-29"]) == [1, 2]
+    assert '"warm_start": true' in notes_of(run)["settings"]
 
 
 def test_popularity_is_a_coordinate_counted_in_the_pairs_that_a_tower_may_know(tmp_path):

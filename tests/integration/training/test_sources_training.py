@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from toys import two_tastes as toy
+from toys.event_files import curves_of, notes_of
 
 from tastemaker import names
 from tastemaker.errors import TastemakerError
@@ -15,6 +16,7 @@ from training.feature_tensors import request_timestamps
 from training.release.item_universe import ItemUniverse
 from training.sources.blend import Blend
 from training.sources.fit import learnt, train_sources
+from training.sources.matrix_factorization import ITERATIONS
 from training.sources.trained import TrainedSources, for_ranker_folder, sources_folder
 from training.splits import plan_windows
 
@@ -78,6 +80,25 @@ def test_the_blend_is_no_worse_than_equal_weights_and_stands_in_the_facts(traine
     assert facts["recall_user_knn"] > 0
     assert facts["recall_mix"] >= max(facts[f"recall_{source}"] for source in names.CANDIDATE_SOURCES)
     assert TrainedSources.load(sources_folder(home, toy.AS_OF)).blend.weights == facts["blend"]
+
+
+def test_the_search_of_the_blend_and_the_settings_are_seen_in_tensorboard(trained):
+    home, report = trained
+    k, facts = toy.CONFIG.evaluation.k, report.facts
+    [run] = (home.training(toy.AS_OF) / "tensorboard").glob("sources *")
+    assert run.name.startswith("sources two_tower 20, ") and run.name.endswith(
+        ", as of 20260301T000000Z, seed 20111210"
+    )
+    curves = curves_of(run)
+    found = list(curves[f"blend/best_ndcg@{k}"].values())
+    assert found == sorted(found)
+    assert found[-1] == pytest.approx(facts[f"ndcg@{k}"], abs=1e-4)
+    assert curves[f"blend/ndcg@{k}_equal_weights"][0] == pytest.approx(facts[f"ndcg@{k}_equal_weights"], abs=1e-4)
+    assert {tag.removeprefix("weight/") for tag in curves if tag.startswith("weight/")} == set(facts["blend"])
+    assert curves["blend/recall_mix"][0] == pytest.approx(facts["recall_mix"])
+    assert '"user_knn"' in notes_of(run)["settings"]
+    assert list(curves["als/loss"]) == list(range(1, ITERATIONS + 1))
+    assert curves["als/loss"][ITERATIONS] < curves["als/loss"][1]
 
 
 def test_a_second_call_reuses_the_first(trained):

@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import numpy as np
+import optuna
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from toys import two_tastes as toy
+from toys.event_files import curves_of, notes_of
 
 from tastemaker.config import Config
 from tastemaker.errors import TastemakerError
@@ -45,6 +47,31 @@ def test_the_first_trial_is_the_config_and_the_best_is_a_config(whole):
     page = (study.folder / "study.html").read_text()
     assert "Which settings should the ranker have?" in page and "<th>trees</th>" in page
     assert page.count("<tr") == 1 + TRIALS
+
+
+def test_every_trial_is_seen_in_tensorboard(whole):
+    _, study = whole
+    runs = sorted((study.folder / "tensorboard").iterdir())
+    assert [run.name.split(",")[0] for run in runs] == ["trial 0", "trial 1", "trial 2"]
+    for run, trial in zip(runs, study.finished, strict=True):
+        assert f", ranker {trial.params['objective']}, {trial.params['leaves']} leaves, " in run.name
+        curves, k = curves_of(run), toy.CONFIG.evaluation.k
+        assert curves[f"judged/ndcg@{k}"] == {trial.user_attrs["steps"]: pytest.approx(trial.value)}
+        metric = "log_loss" if trial.params["objective"] == "binary" else "ndcg@20"
+        assert set(curves) == {f"judged/ndcg@{k}", f"stopping/{metric}", f"training/{metric}"}
+        assert f'"leaves": {trial.params["leaves"]}' in notes_of(run)["settings"]
+
+
+def test_a_study_of_other_choices_lies_apart(whole, monkeypatch):
+    home, study = whole
+    assert studies.study_folder(home, toy.CONFIG, toy.AS_OF) == study.folder
+    monkeypatch.setattr(space, "OBJECTIVES", ("binary",))
+    assert studies.study_folder(home, toy.CONFIG, toy.AS_OF) != study.folder
+
+
+def test_both_objectives_are_tried():
+    tried = {space.ranker_settings(optuna.create_study().ask(), toy.CONFIG.ranker)["objective"] for _ in range(30)}
+    assert tried == {"binary", "lambdarank"}
 
 
 def test_a_study_goes_on_to_the_same_trials_without_what_comes_later(whole, tmp_path):

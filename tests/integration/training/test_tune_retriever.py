@@ -114,6 +114,19 @@ def test_the_page_shows_every_trial_and_needs_no_network(whole):
     assert not re.search(r"https?://|<script|<link|@import|url\((?!#)", page)
 
 
+def test_the_graph_and_popularity_are_searched_and_a_study_of_other_choices_lies_apart(whole, monkeypatch):
+    home, study = whole
+    asked = [space.retriever_settings(optuna.create_study().ask(), QUICK.retriever) for _ in range(40)]
+    assert {settings["graph_steps"] for settings in asked} == {0, 1, 2}
+    strengths = [settings["popularity"] for settings in asked]
+    assert 0 <= min(strengths) < 0.2 and 0.8 < max(strengths) <= 1
+    for name, choices in (("GRAPH_STEPS", (0, 1)), ("POPULARITIES", (0.0, 2.0)), ("ENCODERS", ("mean",))):
+        monkeypatch.setattr(space, name, choices)
+        assert study_folder(home, QUICK, AS_OF) != study.folder
+        monkeypatch.undo()
+    assert study_folder(home, QUICK, AS_OF) == study.folder
+
+
 def test_every_trial_is_seen_in_tensorboard(whole):
     runs = sorted(path.name for path in (whole[1].folder / "tensorboard").iterdir())
     assert [run.split(",")[0] for run in runs] == ["trial 0", "trial 1", "trial 2"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from toys.event_files import curves_of
 
 from tastemaker.config import RankerConfig
 from tastemaker.errors import TastemakerError
@@ -10,6 +11,8 @@ from training.ranking.calibration import log_loss
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.fit import STOPPING_SHARE, fit_trees
 from training.ranking.rows import RankerRows
+from training.ranking.tree_curves import TreeCurves
+from training.tensorboard_run import TensorBoardRun
 
 REQUESTS, CANDIDATES = 200, 20
 CONFIG = RankerConfig(max_trees=60, leaves=7, learning_rate=0.3, patience=5, min_rows_in_leaf=5)
@@ -39,6 +42,26 @@ def test_it_ends_with_the_best_tree_by_what_it_has_not_learnt():
     features, labels = made.between(round(REQUESTS * (1 - STOPPING_SHARE)), REQUESTS)
     assert log_loss(labels, probabilities(booster, features)) == pytest.approx(min(curve))
     assert facts["stopping_log_loss"] == min(curve) < facts["stopping_base_log_loss"]
+
+
+@pytest.mark.parametrize("objective", ["binary", "lambdarank"])
+def test_that_it_is_followed_changes_no_byte_and_the_last_point_is_the_training_sets_own(objective, tmp_path):
+    made, config = rows(), CONFIG.model_copy(update={"objective": objective, "max_trees": 20, "patience": 20})
+    curves = TreeCurves()
+    booster, facts = fit_trees(made, config, [curves])
+    assert booster.model_to_string() == fit_trees(made, config)[0].model_to_string()
+    with TensorBoardRun(tmp_path / "run") as log:
+        curves.show(log, config)
+    found = curves_of(tmp_path / "run")
+    metric = {"binary": "log_loss", "lambdarank": "ndcg@20"}[objective]
+    assert list(found[f"stopping/{metric}"]) == list(range(1, 21))
+    assert found[f"stopping/{metric}"][facts["trees"]] == pytest.approx(facts[f"stopping_{metric}"], rel=1e-6)
+    learnt = found[f"training/{metric}"]
+    assert list(learnt) == [1, 10, 20]
+    if objective == "binary":
+        features, labels = made.between(0, round(REQUESTS * (1 - STOPPING_SHARE)))
+        ten = np.asarray(booster.predict(features, num_iteration=10))
+        assert learnt[10] == pytest.approx(log_loss(labels, ten), rel=1e-5)
 
 
 def test_where_nothing_stops_it_every_tree_is_kept():
