@@ -1,9 +1,9 @@
 """From a PredictRequest to a PredictResponse over one loaded model.
 
 The rules and the wording follow tensorflow_serving/servables/tensorflow/predict_util.cc and
-tensorflow/cc/saved_model/util.cc, defaults in a SignatureDef included. One rule is stricter: an input whose rank or
+tensorflow/cc/saved_model/util.cc, defaults in a SignatureDef included. Two rules are stricter: an input whose rank or
 fixed sizes differ from the signature's is refused here, where TF-Serving leaves it to the operations, some of which
-broadcast it into a wrong answer.
+broadcast it into a wrong answer; and a shape is filled with repetitions up to `MAX_REPEATED` places only.
 """
 
 from collections.abc import Iterable, Mapping
