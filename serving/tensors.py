@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 
 from serving.protocol import tensor_pb2, types_pb2
 
-# 2^27 elements, 1 GiB of int64: a request of a few bytes may name any shape and ask for it to be filled.
+# 2^27 elements, 1 GiB of int64.
 MAX_ELEMENTS = 1 << 27
+
+# A request of a few bytes may name any shape and ask for it to be filled with one value. 2^20, 8 MiB of int64, are
+# 4,096 lists of 256; of what is larger every value must be sent, and so counts in the message's size.
+MAX_REPEATED = 1 << 20
 
 _FIELDS: dict[int, tuple[type, str]] = {
     types_pb2.DT_FLOAT: (np.float32, "float_val"),
@@ -41,7 +45,7 @@ def numpy_dtype(dtype: int) -> np.dtype[Any]:
     try:
         return np.dtype(_FIELDS[dtype][0])
     except KeyError:
-        raise TensorError(f"tensors of type {types_pb2.DataType.Name(dtype)} are not supported") from None
+        raise TensorError(f"tensors of type {_type_name(dtype)} are not supported") from None
 
 
 def dtype_number(dtype: np.dtype[Any]) -> int:
@@ -53,25 +57,48 @@ def dtype_number(dtype: np.dtype[Any]) -> int:
 
 
 def dtype_name(dtype: int) -> str:
-    """TensorFlow's word for a `DataType` number.
+    """TensorFlow's word for a `DataType` number; of a number that stands for no type, that.
 
-    >>> dtype_name(1), dtype_name(7)
-    ('float', 'string')
+    >>> dtype_name(1), dtype_name(7), dtype_name(999)
+    ('float', 'string', 'unknown type 999')
     """
-    return str(types_pb2.DataType.Name(dtype).removeprefix("DT_").lower())
+    name = _type_name(dtype)
+    return name.removeprefix("DT_").lower() if name.startswith("DT_") else name
 
 
-def from_proto(proto: Any) -> NDArray[Any]:
-    """The array of a TensorProto. Raises TensorError where its values do not make its shape."""
-    dtype = numpy_dtype(proto.dtype)
+def _type_name(dtype: int) -> str:
+    # Whoever sends may put any number there: proto3 keeps those it does not know.
+    value = types_pb2.DataType.DESCRIPTOR.values_by_number.get(dtype)
+    return str(value.name) if value is not None else f"unknown type {dtype}"
+
+
+def shape_of(proto: Any) -> tuple[int, ...]:
+    """The shape that a TensorProto declares, before any of its values is looked at. Raises TensorError."""
     if proto.tensor_shape.unknown_rank:
         raise TensorError("a tensor needs a shape")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if any(size < 0 for size in shape):
         raise TensorError(f"shape {list(shape)} has a negative size")
+    return shape
+
+
+def from_proto(proto: Any) -> NDArray[Any]:
+    """The array of a TensorProto. Raises TensorError where its values do not make its shape.
+
+    Takes memory for what was sent, and for at most `MAX_REPEATED` elements that were not.
+    """
+    dtype = numpy_dtype(proto.dtype)
+    shape = shape_of(proto)
     count = math.prod(shape)
     if count > MAX_ELEMENTS:
         raise TensorError(f"shape {list(shape)} has {count} elements, at most {MAX_ELEMENTS} are taken")
+    # A size of 0 beside others leaves their rows to whoever works with them, so it counts as 1.
+    places = math.prod(max(size, 1) for size in shape)
+    if places > MAX_REPEATED and not (proto.tensor_content or len(getattr(proto, _FIELDS[proto.dtype][1])) == places):
+        raise TensorError(
+            f"shape {list(shape)} has {places} places and its values were not all sent; at most {MAX_REPEATED} are "
+            "filled, send every value or fewer rows"
+        )
     if proto.tensor_content:
         if dtype.kind == "O" or len(proto.tensor_content) != count * dtype.itemsize:
             raise TensorError(f"tensor_content has {len(proto.tensor_content)} bytes, which do not make {list(shape)}")

@@ -1,9 +1,9 @@
 """From a PredictRequest to a PredictResponse over one loaded model.
 
 The rules and the wording follow tensorflow_serving/servables/tensorflow/predict_util.cc and
-tensorflow/cc/saved_model/util.cc, defaults in a SignatureDef included. One rule is stricter: an input whose rank or
+tensorflow/cc/saved_model/util.cc, defaults in a SignatureDef included. Two rules are stricter: an input whose rank or
 fixed sizes differ from the signature's is refused here, where TF-Serving leaves it to the operations, some of which
-broadcast it into a wrong answer.
+broadcast it into a wrong answer; and a shape is filled with repetitions up to `MAX_REPEATED` places only.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from serving.server.status import failed_precondition, invalid_argument
-from serving.tensors import TensorError, dtype_name, from_proto, into_proto
+from serving.tensors import TensorError, dtype_name, from_proto, into_proto, shape_of
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -143,18 +143,22 @@ def _array(position: int, expected: _Input, proto: Any) -> NDArray[Any]:
             f"for input {expected.alias}"
         )
     try:
-        array = from_proto(proto)
+        # The shape comes first: a tensor that is refused takes no memory.
+        _require_shape(expected, shape_of(proto))
+        return from_proto(proto)
     except TensorError as problem:
         raise invalid_argument(f"tensor parsing error: {expected.alias}: {problem}") from None
+
+
+def _require_shape(expected: _Input, shape: tuple[int, ...]) -> None:
     sizes = expected.sizes
     if sizes is not None and (
-        len(sizes) != array.ndim or any(s not in (-1, a) for s, a in zip(sizes, array.shape, strict=True))
+        len(sizes) != len(shape) or any(s not in (-1, a) for s, a in zip(sizes, shape, strict=True))
     ):
-        shape = ",".join("?" if size < 0 else str(size) for size in sizes)
+        wanted = ",".join("?" if size < 0 else str(size) for size in sizes)
         raise invalid_argument(
-            f"input {expected.alias} has shape [{','.join(map(str, array.shape))}] but the signature expects [{shape}]"
+            f"input {expected.alias} has shape [{','.join(map(str, shape))}] but the signature expects [{wanted}]"
         )
-    return array
 
 
 def _names(names: Iterable[str]) -> str:

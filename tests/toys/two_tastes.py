@@ -91,10 +91,10 @@ def items_of(day: datetime, count: int = ITEMS) -> list[dict]:
     return rows
 
 
-def user_row(user: int, moment: datetime, random: np.random.Generator) -> dict:
-    """The features of `recommend_v1` at `moment`: a history of the user's own color."""
+def user_row(user: int, moment: datetime, random: np.random.Generator, longest: int = 8) -> dict:
+    """The features of `recommend_v1` at `moment`: a history of the user's own color, of fewer than `longest` items."""
     own = [n for n in range(ITEMS) if n % 2 == user % 2]
-    history = random.permutation(own)[: random.integers(0, 8)].tolist()
+    history = random.permutation(own)[: random.integers(0, longest)].tolist()
     row = {feature.name: _plain(feature, float(random.integers(0, 9))) for feature in user_features()}
     seen = [microseconds(moment - timedelta(days=2 * i + 1)) for i in range(len(history))]
     return row | {
@@ -107,7 +107,7 @@ def user_row(user: int, moment: datetime, random: np.random.Generator) -> dict:
     }
 
 
-def requests(origin: str = names.ORIGIN_SESSION, days: int = 12, per_day: int = USERS) -> pa.Table:
+def requests(origin: str = names.ORIGIN_SESSION, days: int = 12, per_day: int = USERS, longest: int = 8) -> pa.Table:
     """Requests of the last `days` days, earliest first, each with three positives of its user's color."""
     random = np.random.default_rng(7)
     rows = []
@@ -130,7 +130,7 @@ def requests(origin: str = names.ORIGIN_SESSION, days: int = 12, per_day: int = 
                     names.SHOWN_PROPENSITIES: [1.0] * len(shown),
                     names.POSITIVE_ITEM_IDS: [item_id(i) for i in positive],
                     names.POSITIVE_FIRST_TIMESTAMPS: [microseconds(FIRST_EVENT)] * len(positive),
-                    **user_row(user, moment, random),
+                    **user_row(user, moment, random, longest),
                 }
             )
     return requests_table(rows)

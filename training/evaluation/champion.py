@@ -33,14 +33,14 @@ from training.evaluation.shop_day import pairs_of
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES
-from training.ranking.fit import CALIBRATION, MODEL, ranker_folder
+from training.ranking.fit import CALIBRATION, ranker_folder
 from training.ranking.rows import RankerRows, ranker_rows
 from training.release.build import assembled
 from training.release.fused_graph import FusedRecommender
 from training.release.inputs import SIGNATURE_INPUTS
 from training.release.item_universe import ItemUniverse
 from training.release.manifest import described_service, described_signatures
-from training.release.trees import CompiledForest
+from training.release.ranker_forest import ranker_forest
 from training.retrieval.fit import retriever_folder
 from training.sources.trained import sources_folder
 
@@ -70,8 +70,7 @@ class ReplayedChampion:
 
     def __init__(self, graph: FusedRecommender, ranker: Path, since: int) -> None:
         self._graph, self._since = graph, since
-        forest = CompiledForest(ranker / MODEL, feature_names=FEATURE_NAMES)
-        self._probabilities = probabilities_of(forest, Calibration.load(ranker / CALIBRATION))
+        self._probabilities = probabilities_of(ranker_forest(ranker), Calibration.load(ranker / CALIBRATION))
 
     def answers(self, today: pa.Table, items: pa.Table, rows: RankerRows, k: int) -> ChampionAnswers:
         """Its own lists; of the candidate's pairs the probabilities of those that it would have ranked too."""

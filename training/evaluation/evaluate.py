@@ -32,17 +32,15 @@ from training.evaluation.judgement import judge, per_request_table, quality_tabl
 from training.evaluation.pictures import pictures_of
 from training.ranking import calibration
 from training.ranking.calibration import Calibration
-from training.ranking.features import FEATURE_NAMES
-from training.ranking.fit import CALIBRATION, GRAPH_CODE, IMPORTANCES, MODEL, ranker_folder, thinned
-from training.release import trees
+from training.ranking.fit import CALIBRATION, GRAPH_CODE, IMPORTANCES, ranker_folder, thinned
+from training.release import ranker_forest, trees
 from training.release.build import fused_recommender
-from training.release.trees import CompiledForest
 from training.retrieval.fit import retriever_folder
 from training.sources.trained import sources_folder
 from training.splits import plan_windows
 
 RANKING = Path(calibration.__file__).parent
-TREES = Path(trees.__file__).parent
+TREES = [Path(trees.__file__).parent, Path(ranker_forest.__file__)]
 JUDGING = [file for file in Path(__file__).parent.glob("*.py") if file.name != "report.py"]
 
 MAX_REQUESTS = 4_000  # a window's requests are thinned to this many: 5 ms each for the trees
@@ -75,7 +73,7 @@ def evaluate(home: Home, config: Config, as_of: datetime) -> StepReport:
         | {"config": digest_values(config.until_judged()), "as_of": as_of.isoformat()}
         | {"champion": _digest_of(home, champion)},
         outputs=[folder],
-        code=[*JUDGING, RANKING, TREES, Path(splits.__file__), *GRAPH_CODE],
+        code=[*JUDGING, RANKING, *TREES, Path(splits.__file__), *GRAPH_CODE],
     )
 
 
@@ -111,7 +109,7 @@ def _evaluate(home: Home, config: Config, as_of: datetime, champion: Published |
     rival = contender(home, champion, graph.universe, requests, items, config.evaluation.k) if champion else None
     answers = ask_everyone(
         graph,
-        CompiledForest(ranker_folder(home, as_of) / MODEL, feature_names=FEATURE_NAMES),
+        ranker_forest.ranker_forest(ranker_folder(home, as_of)),
         Calibration.load(ranker_folder(home, as_of) / CALIBRATION),
         others,
         requests,

@@ -19,13 +19,12 @@ from training.datasets.item_snapshots import snapshot_of
 from training.ranking import calibration as calibrating
 from training.ranking import features, past, row_scatter
 from training.ranking.calibration import Calibration
-from training.ranking.features import FEATURE_NAMES, ITEM_ONLY, USER_ONLY
-from training.ranking.fit import CALIBRATION, GRAPH_CODE, MODEL, ranker_folder
-from training.release import golden, manifest, saved_model, warmup
+from training.ranking.features import FEATURE_NAMES
+from training.ranking.fit import CALIBRATION, GRAPH_CODE, ranker_folder
+from training.release import golden, manifest, ranker_forest, saved_model, warmup
 from training.release.fused_graph import FusedRecommender
 from training.release.item_masks import BAKED_BYTES
 from training.release.sample_users import sample_users
-from training.release.trees import CompiledForest
 from training.retrieval.fit import retriever_folder
 from training.retrieval.two_tower import TwoTower
 from training.sources.trained import TrainedSources, sources_folder
@@ -37,7 +36,7 @@ RELEASE_CODE = [
     Path(__file__).parent / "trees",
     *(
         Path(module.__file__ or "")
-        for module in (golden, manifest, saved_model, warmup, calibrating, features, past, row_scatter)
+        for module in (golden, manifest, ranker_forest, saved_model, warmup, calibrating, features, past, row_scatter)
     ),
     *GRAPH_CODE,
 ]
@@ -106,8 +105,7 @@ def assembled(
         TrainedSources.load(sources_folder(home, as_of)),
     )
     graph.load_snapshot(snapshot_of(items, items_as_of), items_as_of)
-    forest = CompiledForest(ranker / MODEL, feature_names=FEATURE_NAMES, item_only=ITEM_ONLY, user_only=USER_ONLY)
-    graph.attach_ranker(forest, calibration, release)
+    graph.attach_ranker(ranker_forest.ranker_forest(ranker, split=True), calibration, release)
     return graph
 
 

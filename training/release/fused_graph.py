@@ -230,8 +230,14 @@ class FusedRecommender(tf.Module):
             cosines = tf.linalg.matmul(direction, items.vectors, transpose_b=True) * items.inverse_norms[None, :]
             others = items.available[None, :] & (tf.range(self.universe.rows)[None, :] != own[:, None])
             others &= rows_at(items.available, own)[:, None]
-            scores, found = block_top_k(tf.where(others, cosines, cosines.dtype.min), k)
-            return self._padded(found, scores, tf.gather(others, found, batch_dims=1))
+            _, found = block_top_k(tf.where(others, cosines, cosines.dtype.min), k)
+            kept = tf.gather(others, found, batch_dims=1)
+            # A matrix product's last bit depends on how many rows it has, so what is said is summed pair by pair.
+            exact = tf.reduce_sum(direction[:, None, :] * rows_at(items.vectors, found), axis=2)
+            exact *= rows_at(items.inverse_norms, found)
+            scores, places = tf.math.top_k(tf.where(kept, exact, exact.dtype.min), k)
+            found, kept = (tf.gather(values, places, batch_dims=1) for values in (found, kept))
+            return self._padded(found, scores, kept)
 
         per_row = aligned({SIMILAR_ITEM_IDS.name: inputs[SIMILAR_ITEM_IDS.name]})
         return in_row_blocks(block, per_row, self._rows_at_once(k), _ANSWER)

@@ -215,16 +215,15 @@ def server_in(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
 
 
 @pytest.fixture(scope="module")
-def start_toy_server(
-    toy_versions: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers of version 1, `one`, for a whole test file; whether one answers yet is for the caller to find."""
+def start_server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningServer]]:
+    """Starts servers of a SavedModel as version 1 of `toy`, for a whole test file; whether one answers yet is for the
+    caller to find."""
     started: list[RunningServer] = []
 
-    def start(*flags: str) -> RunningServer:
+    def start(release: Path, *flags: str) -> RunningServer:
         folder = tmp_path_factory.mktemp("served") / "toy"
         folder.mkdir()
-        place(toy_versions["one"], folder, 1)
+        place(release, folder, 1)
         started.append(start_server(folder, folder.parent / "server.log", *flags))
         return started[-1]
 
@@ -234,6 +233,18 @@ def start_toy_server(
         assert server.process is not None
         server.process.kill()
         server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def start_toy_server(
+    toy_versions: dict[str, Path], start_server_of: Callable[..., RunningServer]
+) -> Callable[..., RunningServer]:
+    """Starts servers of `one` for a whole test file."""
+
+    def start(*flags: str) -> RunningServer:
+        return start_server_of(toy_versions["one"], *flags)
+
+    return start
 
 
 @pytest.fixture(scope="session")

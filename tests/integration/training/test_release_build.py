@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from serving.allowed_ops import require_allowed_ops
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
+from tastemaker.moments import microseconds
 from tastemaker.steps import read_reports
 from training.feature_tensors import query_tensors
 from training.ranking.features import FEATURE_NAMES, ITEM_ONLY, PAIR_ONLY, USER_ONLY
@@ -100,18 +103,21 @@ def test_the_users_own_half_comes_first(built, restored, tests_requests):
 
 
 def test_the_release_computes_what_training_saw(built):
-    """1,008 requests, each as of its own day: zero differences, of features and of probabilities.
+    """1,008 requests, each as of its own day: zero differences, of items, features and probabilities.
 
     Training saw them in blocks, in the graph of this process; the saved release is asked one by one, as they come, for
-    the features, and in odd batches for its answer.
+    the features, and in odd batches for its answer. Histories are as long as callers like, and cut by both.
     """
     home, *_ = built
-    requests = toy.requests(per_day=84)
+    requests = toy.requests(per_day=84, longest=19)
+    assert max(map(len, requests["history_item_ids"].to_pylist())) > 2 * toy.CONFIG.features.history_length
     graph = fused_recommender(home, toy.CONFIG, toy.AS_OF, "training")
     saw = ranker_rows(graph, requests, toy.all_days())
     assert saw.requests == 1_008
     forest = CompiledForest(ranker_folder(home, toy.AS_OF) / MODEL, feature_names=FEATURE_NAMES)
-    probabilities = graph._calibration.probabilities(forest.raw_scores(tf.constant(saw.features))).numpy()
+    raw = forest.raw_scores(tf.constant(saw.features)).numpy()
+    probabilities = graph._calibration.probabilities(tf.constant(raw)).numpy()
+    items = np.array(graph.universe.item_ids, object)[saw.items]
     restored = tf.saved_model.load(str(home.candidate(toy.AS_OF)))
     k, odd = 5, 37
     for day in range(12):
@@ -119,14 +125,17 @@ def test_the_release_computes_what_training_saw(built):
         _load_items_of(restored, graph, toy.AS_OF - timedelta(days=12 - day))
         for row in range(84):
             answer = restored.candidate_features(_user(todays.slice(row, 1)), tf.constant([[""]]))
-            ours = answer["features"].numpy()[answer["valid"].numpy()]
-            np.testing.assert_array_equal(ours, saw.features[saw.request == day * 84 + row])
+            valid, pairs = answer["valid"].numpy(), saw.request == day * 84 + row
+            assert [name.decode() for name in answer["item_ids"].numpy()[valid]] == items[pairs].tolist()
+            np.testing.assert_array_equal(answer["features"].numpy()[valid], saw.features[pairs])
         for start in range(0, 84, odd):
             user = _user(todays.slice(start, odd))
             found = restored.signatures["recommend"](**user, exclude_item_ids=tf.constant([[""]]), k=tf.constant(k))
-            for row, scores in enumerate(found["scores"].numpy()):
-                theirs = np.sort(probabilities[saw.request == day * 84 + start + row])[::-1][:k]
-                np.testing.assert_array_equal(scores, theirs)
+            for row, (ids, scores) in enumerate(zip(found["item_ids"].numpy(), found["scores"].numpy(), strict=True)):
+                pairs = np.flatnonzero(saw.request == day * 84 + start + row)
+                best = pairs[np.argsort(-raw[pairs], kind="stable")[:k]]  # of equals the better one in the blend
+                assert [name.decode() for name in ids] == items[best].tolist()
+                np.testing.assert_array_equal(scores, probabilities[best])
     _load_items_of(restored, graph, toy.AS_OF)  # the test can fail: with another day's items it does
     answer = restored.candidate_features(_user(requests.slice(0, 1)), tf.constant([[""]]))
     assert not np.array_equal(answer["features"].numpy()[answer["valid"].numpy()], saw.features[saw.request == 0])
@@ -169,6 +178,16 @@ def test_masks_baked_or_made_for_each_request_answer_as_whole_rows_do(built, bou
         np.testing.assert_array_equal(found["scores"].numpy(), probabilities.numpy())
 
 
+def test_how_long_the_items_are_fresh_is_in_the_manifest_and_in_every_answer(built, restored, tests_requests):
+    manifest = json.loads((built[0].candidate(toy.AS_OF) / "manifest.json").read_text())
+    bound = toy.AS_OF + timedelta(hours=toy.CONFIG.candidates.item_fresh_hours)
+    assert (manifest["item_snapshot"], manifest["items_fresh_until"]) == (toy.AS_OF.isoformat(), bound.isoformat())
+    found = restored.signatures["recommend"](
+        **_user(tests_requests), exclude_item_ids=tf.constant([[""]]), k=tf.constant(5)
+    )
+    assert found["items_fresh_until"].numpy().tolist() == [microseconds(bound)] * len(tests_requests)
+
+
 def test_a_fresh_process_builds_the_same_bytes(built, tmp_path):
     home, *_ = built
     other = Home(tmp_path / "other")
@@ -204,6 +223,19 @@ def test_defaults_are_in_the_signatures_where_a_model_server_looks(built):
     assert blank.tolist() == [b""]
 
 
+def test_no_signature_has_a_batch_of_one_size(built):
+    """Every first axis is open, of what goes in and of what comes out; `k` alone has no axis."""
+    raw = (built[0].candidate(toy.AS_OF) / "saved_model.pb").read_bytes()
+    signatures = saved_model_pb2.SavedModel.FromString(raw).meta_graphs[0].signature_def
+    for signature in SIGNATURE_INPUTS:
+        definition = signatures[signature]
+        for name, info in [*definition.inputs.items(), *definition.outputs.items()]:
+            sizes = [dim.size for dim in info.tensor_shape.dim]
+            assert not info.tensor_shape.unknown_rank, f"{signature}: {name}"
+            assert sizes == [-1] * len(sizes), f"{signature}: {name} has the sizes {sizes}"
+            assert bool(sizes) == (name != "k"), f"{signature}: {name} has the sizes {sizes}"
+
+
 def test_only_core_operations_that_touch_no_file(built):
     require_allowed_ops(built[0].candidate(toy.AS_OF))
 
@@ -211,7 +243,12 @@ def test_only_core_operations_that_touch_no_file(built):
 def test_the_warm_up_records_are_answered(built, restored):
     path = built[0].candidate(toy.AS_OF) / "assets.extra" / "tf_serving_warmup_requests"
     records = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(path))]
-    assert {r.predict_log.request.model_spec.signature_name for r in records} == set(SIGNATURE_INPUTS)
+    rows = Counter()
+    for record in records:
+        shapes = {name: value.tensor_shape.dim for name, value in record.predict_log.request.inputs.items()}
+        [batch] = {dims[0].size for dims in shapes.values() if dims}
+        rows[record.predict_log.request.model_spec.signature_name, batch] += 1
+    assert rows == Counter(product(SIGNATURE_INPUTS, (1, 8, 64)))
     for record in records:
         request = record.predict_log.request
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}

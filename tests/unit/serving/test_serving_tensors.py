@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from serving.protocol import tensor_pb2, types_pb2
-from serving.tensors import MAX_ELEMENTS, TensorError, from_proto, to_proto
+from serving.tensors import MAX_ELEMENTS, MAX_REPEATED, TensorError, dtype_name, from_proto, to_proto
 
 
 @given(
@@ -45,6 +47,49 @@ def test_values_that_make_no_tensor(shape, values, said):
         proto.tensor_shape.dim.add().size = size
     with pytest.raises(TensorError, match=said):
         from_proto(proto)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "values"),
+    [
+        ([1 << 27], np.float32, [1.0]),
+        ([1 << 27], np.float32, []),
+        ([1 << 20, 2], np.int64, [1, 2]),
+        ([1 << 40, 0], np.object_, []),  # no value at all, and rows without end for whoever counts them
+        ([0, 1 << 40], np.int64, []),
+    ],
+)
+def test_a_small_message_takes_little_memory_whatever_shape_it_names(shape, kind, values):
+    proto = to_proto(np.array(values, kind))
+    del proto.tensor_shape.dim[:]
+    for size in shape:
+        proto.tensor_shape.dim.add().size = size
+    tracemalloc.start()
+    try:
+        with pytest.raises(TensorError, match=r"send every value or fewer rows"):
+            from_proto(proto)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_tensor_is_taken_when_all_of_it_was_sent():
+    numbers = np.arange(MAX_REPEATED + 1, dtype=np.int64)
+    assert from_proto(to_proto(numbers)).tolist() == numbers.tolist()
+    proto = to_proto(numbers[:1])
+    proto.ClearField("int64_val")
+    proto.tensor_shape.dim[0].size = len(numbers)
+    proto.tensor_content = numbers.tobytes()
+    assert from_proto(proto).tolist() == numbers.tolist()
+    proto.ClearField("tensor_content")
+    proto.tensor_shape.dim[0].size = MAX_REPEATED
+    assert from_proto(proto).shape == (MAX_REPEATED,)
+
+
+def test_a_number_that_stands_for_no_type_is_named():
+    assert dtype_name(999) == "unknown type 999"
+    with pytest.raises(TensorError, match="tensors of type unknown type 999 are not supported"):
+        from_proto(tensor_pb2.TensorProto(dtype=999))
 
 
 def test_types_without_a_json_or_numpy_counterpart_are_refused():

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 from toys import two_tastes as toy
-from toys.fused_graphs import EVERY_SOURCE, graph_of
+from toys.fused_graphs import EVERY_SOURCE, graph_of, with_trees
 
 from training.feature_tensors import query_tensors
 
@@ -19,11 +19,17 @@ def mixed():
     return graph_of(toy.all_days(), EVERY_SOURCE)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def trees(user):
+    """With every source on, and ranked by a compiled forest. Once for all files: it takes longest to trace."""
+    return with_trees(graph_of(toy.all_days(), EVERY_SOURCE), user)
+
+
+@pytest.fixture(scope="session")
 def requests():
     return toy.requests().slice(0, 40)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def user(requests):
     return {name: tf.constant(values) for name, values in query_tensors(requests).items()}

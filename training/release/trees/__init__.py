@@ -28,7 +28,9 @@ than 64 takes several, of which one is not zero.
 *Exactness.* Thresholds are doubles. A float32 `x` satisfies `x <= t` just when `x <= t'`, with `t'` the largest
 float32 not above `t`: tables are the same for both types and only the searched points are rounded. LightGBM replaces
 `|x| <= 1e-35` by zero before it looks; the points are placed outside that range, so a kernel that flushes subnormals
-decides alike. Leaf indices are identical; raw scores differ by the order of a float64 sum, under 1e-12.
+decides alike. Leaf indices are identical. Raw scores differ by the order of a float64 sum: by less than
+`n · 2^-52` of the sum of the row's `n` leaf values without their signs, which is under 1e-12 where that sum is below 9
+and there are 500 trees, and in proportion more where leaves are worth millions (`leaf_values`).
 
 *Split features.* AND is associative: masks over the features of an item alone are made once a release (`item_masks`),
 those over a request's own once a request (`user_masks`), and only features of the pair are looked up per candidate
@@ -36,8 +38,11 @@ those over a request's own once a request (`user_masks`), and only features of t
 
     forest = CompiledForest("model.txt", item_only=["price"], user_only=["age"])
     serve = tf.function(forest.scores, input_signature=[tf.TensorSpec([None, 3], tf.float32)])
+
+What cannot be done exactly is refused with a `ForestRefusedError` (`refusal`). The package imports nothing of ours.
 """
 
 from training.release.trees.compiled_forest import CompiledForest
+from training.release.trees.refusal import ForestRefusedError
 
-__all__ = ["CompiledForest"]
+__all__ = ["CompiledForest", "ForestRefusedError"]

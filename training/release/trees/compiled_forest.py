@@ -7,13 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tastemaker.errors import TastemakerError, nearest
 from training.release.trees import mask_block
 from training.release.trees.leaf_masks import Lanes, before_any_answer
 from training.release.trees.leaf_values import LeafValues, exit_leaves
 from training.release.trees.model_text import Forest, parse_model
 from training.release.trees.objective import objective_transform
 from training.release.trees.rank_table import RankTable
+from training.release.trees.refusal import ForestRefusedError, nearest
 from training.release.trees.row_blocks import in_row_blocks
 
 
@@ -53,7 +53,7 @@ class CompiledForest(tf.Module):
                 says; here whoever calls does, and says how.
 
         Raises:
-            TastemakerError: a file that is missing, cut short, damaged or of an unknown version; an objective or a
+            ForestRefusedError: a file that is missing, cut short, damaged or of an unknown version; an objective or a
                 feature name that is not known; another encoding than the model was trained with.
         """
         super().__init__(name="compiled_forest")
@@ -140,13 +140,13 @@ class CompiledForest(tf.Module):
             float64 `[B, C]`, or `[B, C, classes]`; the same bits as `raw_scores` of the whole rows.
 
         Raises:
-            TastemakerError: a forest with linear leaves, which need the features themselves.
+            ForestRefusedError: a forest with linear leaves, which need the features themselves.
         """
         if self._leaf_values.linear:
-            raise TastemakerError(
+            raise ForestRefusedError(
                 "The forest has linear leaves, which read the features, so masks alone cannot score it; use raw_scores."
             )
-        pair_features = self._checked(pair_features, self.pair_features, "pair_features")
+        pair_features = self._checked(pair_features, self.pair_features, "pair_features", ("users", "candidates"))
         shape = tf.shape(item_masks_gathered)[:2]
         rows = shape[0] * shape[1]
         masks = tf.bitwise.bitwise_and(item_masks_gathered, user_masks[:, None, :])
@@ -210,13 +210,15 @@ class CompiledForest(tf.Module):
     def _squeezed(self, raw: tf.Tensor) -> tf.Tensor:
         return raw[..., 0] if self.classes == 1 else raw
 
-    def _checked(self, features: Any, names: Sequence[str], what: str) -> tf.Tensor:
+    def _checked(self, features: Any, names: Sequence[str], what: str, axes: Sequence[str] = ("rows",)) -> tf.Tensor:
+        """`features` as a tensor with the columns `names` last, after `axes`."""
         features = tf.convert_to_tensor(features)
         if features.dtype not in (tf.float32, tf.float64):
-            raise TastemakerError(f"{what} has type {features.dtype.name}, expected float32 or float64; cast it.")
-        if features.shape.rank is None or features.shape.rank < 2 or features.shape[-1] not in (None, len(names)):
-            raise TastemakerError(
-                f"{what} has shape {features.shape}, expected {len(names)} columns last: {', '.join(names) or 'none'}."
+            raise ForestRefusedError(f"{what} has type {features.dtype.name}, expected float32 or float64; cast it.")
+        if features.shape.rank != len(axes) + 1 or features.shape[-1] not in (None, len(names)):
+            raise ForestRefusedError(
+                f"{what} has shape {features.shape}, expected [{', '.join(axes)}, {len(names)}] with {len(names)} "
+                f"columns last: {', '.join(names) or 'none'}; reshape it."
             )
         return tf.ensure_shape(features, [*features.shape[:-1], len(names)])
 
@@ -231,11 +233,11 @@ def _model_text(booster_or_path: Any) -> tuple[str, str, int]:
         try:
             return path.read_text(encoding="utf-8"), str(path), 0
         except (OSError, UnicodeDecodeError) as problem:
-            raise TastemakerError(
+            raise ForestRefusedError(
                 f"The model {path} cannot be read as text: {problem}; name a file that Booster.save_model wrote."
             ) from problem
     if not hasattr(booster_or_path, "model_to_string"):
-        raise TastemakerError(
+        raise ForestRefusedError(
             f"Expected a lightgbm.Booster or the path of its text model, got {type(booster_or_path).__name__}; "
             "of a scikit-learn estimator give booster_."
         )
@@ -251,13 +253,13 @@ def _first(forest: Forest, iterations: int) -> Forest:
 
 def _check_encoding(given: Sequence[Sequence[Any]], trained: Sequence[Sequence[Any]], source: str) -> None:
     if len(given) != len(trained):
-        raise TastemakerError(
+        raise ForestRefusedError(
             f"{source} was trained with the categories of {len(trained)} columns, {len(given)} are given as encoding; "
             "give those that the release's codes stand for."
         )
     for column, (ours, theirs) in enumerate(zip(given, trained, strict=True)):
         if list(ours) != list(theirs):
-            raise TastemakerError(
+            raise ForestRefusedError(
                 f"{source} was trained with the categories {', '.join(map(repr, theirs))} in categorical column "
                 f"{column}, the codes are of {', '.join(map(repr, ours))}; encode as it was trained, or train it again."
             )
@@ -268,22 +270,24 @@ def _check_names(
 ) -> None:
     for name in given:
         if name not in known:
-            raise TastemakerError(f"{source} has no feature {name!r}.{nearest(name, known)}")
+            raise ForestRefusedError(f"{source} has no feature {name!r}.{nearest(name, known)}")
     for name in known:
         if name not in given:
-            raise TastemakerError(
+            raise ForestRefusedError(
                 f"{source} needs the feature {name!r}, which feature_names does not give.{nearest(name, given)}"
             )
     if len(set(given)) != len(given):
-        raise TastemakerError(
+        raise ForestRefusedError(
             f"feature_names gives {next(name for name in given if list(given).count(name) > 1)!r} twice, expected once."
         )
     for kind, names in (("item_only", item_only), ("user_only", user_only)):
         for name in names:
             if name not in given:
-                raise TastemakerError(f"{kind} names {name!r}, which is no feature of {source}.{nearest(name, given)}")
+                raise ForestRefusedError(
+                    f"{kind} names {name!r}, which is no feature of {source}.{nearest(name, given)}"
+                )
     for name in item_only:
         if name in user_only:
-            raise TastemakerError(
+            raise ForestRefusedError(
                 f"The feature {name!r} is named both item_only and user_only; it can be only one of them."
             )

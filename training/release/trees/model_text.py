@@ -2,8 +2,10 @@
 
 The format is what `Booster.save_model` and `Booster.model_to_string` write (LightGBM
 `src/boosting/gbdt_model_text.cpp` and `Tree::ToString` in `src/io/tree.cpp`): a header of `key=value` lines, one
-block a tree, the line `end of trees`, and then what predicting does not need. Doubles are printed with 17 digits, so
-reading them back gives the same bits.
+block a tree, the line `end of trees`, importances and parameters, and last, by LightGBM's Python package, the line
+`pandas_categorical:`. A file without that end was cut, and is refused, although its trees are whole: without the
+categories nobody can tell what the codes mean. Doubles are printed with 17 digits, so reading them back gives the same
+bits.
 """
 
 import json
@@ -15,11 +17,16 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tastemaker.errors import TastemakerError
+from training.release.trees.refusal import ForestRefusedError
 
 VERSIONS = ("v3", "v4")
 END_OF_TREES = "end of trees"
+END_OF_PARAMETERS = "end of parameters"
 ENCODING = "pandas_categorical:"
+
+MISSING_TYPES = 3  # none, zero, NaN: bits 2 and 3 of a decision type, above categorical and default-left
+DECISION_TYPES = MISSING_TYPES << 2
+WORD = 1 << 32  # one more than a word of a bit set may be
 
 Number = TypeVar("Number", int, float)
 
@@ -76,11 +83,11 @@ def parse_model(text: str, source: str) -> Forest:
     """The forest that a text model describes; `source` names the model in error sentences.
 
     Raises:
-        TastemakerError: the text is no LightGBM model, is cut short or damaged, or has a version not known here.
+        ForestRefusedError: the text is no LightGBM model, is cut short or damaged, or has a version not known here.
     """
-    lines = text.splitlines()
-    if not lines or lines[0].strip() != "tree":
-        raise TastemakerError(
+    lines = text.split("\n")  # splitlines() would also cut at U+2028 and the like, inside a feature's name
+    if lines[0].strip() != "tree":
+        raise ForestRefusedError(
             f"{source} is not a LightGBM text model: it should begin with the line 'tree'; use Booster.save_model."
         )
     starts = [number for number, line in enumerate(lines) if line.startswith("Tree=")]
@@ -88,19 +95,17 @@ def parse_model(text: str, source: str) -> Forest:
     header = _Fields.of(lines[1 : starts[0] if starts else end], source, "the header")
     version = header.values.get("version", "")
     if version not in VERSIONS:
-        raise TastemakerError(
+        raise ForestRefusedError(
             f"{source} has model version {version or 'none'!r}, but this reader knows {' and '.join(VERSIONS)}; "
             "load it in LightGBM 4 and save it again, or extend the reader for the newer format."
         )
     promised = len(header.text("tree_sizes").split())
     if end is None or len(starts) != promised:
-        raise TastemakerError(
+        raise ForestRefusedError(
             f"{source} is cut short: its header promises {promised} trees, {len(starts)} begin in the file"
             f"{'' if end is not None else f' and the line {END_OF_TREES!r} is missing'}; copy or save the model again."
         )
-    if "parameters:" in lines and "end of parameters" not in lines:
-        raise TastemakerError(f"{source} is cut short inside its parameters; copy or save the model again.")
-
+    encoding = _encoding(lines[end:], source)
     names = tuple(header.text("feature_names").split(" "))
     features = header.one(int, "max_feature_idx") + 1
     if len(names) != features:
@@ -117,7 +122,7 @@ def parse_model(text: str, source: str) -> Forest:
         trees_per_iteration=per_iteration,
         objective=header.values.get("objective", "").strip(),
         average_output="average_output" in header.values,
-        encoding=_encoding(lines[end:], source),
+        encoding=encoding,
     )
 
 
@@ -126,6 +131,7 @@ def _parse_tree(fields: "_Fields", features: int) -> Tree:
     if leaves < 1:
         raise fields.damaged(f"has {leaves} leaves")
     nodes = leaves - 1
+    bitsets = _bitsets(fields)
     is_linear = fields.values.get("is_linear", "0").strip() == "1"
     tree = Tree(
         leaf_value=np.array(fields.many(float, "leaf_value", leaves), np.float64),
@@ -134,7 +140,7 @@ def _parse_tree(fields: "_Fields", features: int) -> Tree:
         decision_type=np.array(fields.many(int, "decision_type", nodes), np.int64),
         left_child=np.array(fields.many(int, "left_child", nodes), np.int64),
         right_child=np.array(fields.many(int, "right_child", nodes), np.int64),
-        bitsets=_bitsets(fields),
+        bitsets=bitsets,
         linear=_linear_leaves(fields, leaves, features) if is_linear else (),
     )
     children = np.concatenate([tree.left_child, tree.right_child])
@@ -143,33 +149,72 @@ def _parse_tree(fields: "_Fields", features: int) -> Tree:
         raise fields.damaged("has children that make no tree")
     if np.any((tree.split_feature < 0) | (tree.split_feature >= features)):
         raise fields.damaged("splits on a feature that is not there")
-    if np.any((tree.decision_type & 1 == 1) & ~((tree.threshold >= 0) & (tree.threshold < len(tree.bitsets)))):
-        raise fields.damaged("has a categorical split without categories")
+    _check_nodes(tree, fields)
     return tree
 
 
+def _check_nodes(tree: Tree, fields: "_Fields") -> None:
+    """Refuses a node whose answer LightGBM 4 would not know, or would read past an array's end to find."""
+    last, sets = DECISION_TYPES - 1, len(tree.bitsets)
+    for node, (kind, threshold) in enumerate(zip(tree.decision_type.tolist(), tree.threshold.tolist(), strict=True)):
+        if not 0 <= kind <= last:
+            raise fields.damaged(f"has the decision type {kind} in node {node}, where 0 to {last} are known")
+        if kind & 1 and threshold not in range(sets):
+            raise fields.damaged(
+                f"has a categorical split without categories: node {node} names set {threshold:g} of {sets}"
+            )
+        if np.isnan(threshold):
+            raise fields.damaged(f"has no number for a threshold in node {node}")
+
+
 def _encoding(lines: Sequence[str], source: str) -> tuple[tuple[Any, ...], ...]:
-    written = next((line.removeprefix(ENCODING) for line in lines if line.startswith(ENCODING)), "null")
+    """The categories of each categorical column of a data frame, from `lines` after the trees, which must be whole."""
+    if END_OF_PARAMETERS not in lines:
+        raise ForestRefusedError(
+            f"{source} is cut short after its trees: the line {END_OF_PARAMETERS!r} is missing; copy or save the model "
+            "again."
+        )
+    after = lines[lines.index(END_OF_PARAMETERS) :]
+    written = next((line.removeprefix(ENCODING) for line in after if line.startswith(ENCODING)), None)
+    if written is None:
+        raise ForestRefusedError(
+            f"{source} is cut short after its parameters: the line {ENCODING!r}, which LightGBM's Python package "
+            "writes last, is missing; copy it again, or load it with lightgbm.Booster and save it."
+        )
     try:
-        return tuple(map(tuple, json.loads(written) or ()))
-    except (ValueError, TypeError) as problem:
-        raise TastemakerError(
+        columns = json.loads(written)
+    except ValueError as problem:
+        raise ForestRefusedError(
             f"{source} has a line {ENCODING!r} that cannot be read ({problem}); copy or save the model again."
         ) from problem
+    if columns is not None and not (isinstance(columns, list) and all(isinstance(one, list) for one in columns)):
+        raise ForestRefusedError(
+            f"{source} has a line {ENCODING!r} that is no list of lists of categories; copy or save the model again."
+        )
+    return tuple(map(tuple, columns or ()))
 
 
 def _bitsets(fields: "_Fields") -> tuple[tuple[int, ...], ...]:
     count = fields.one(int, "num_cat")
     if count == 0:
         return ()
+    if count < 0:
+        raise fields.damaged(f"has {count} sets of categories")
     bounds = fields.many(int, "cat_boundaries", count + 1)
+    if bounds[0] != 0 or any(stop < start for start, stop in pairwise(bounds)):
+        raise fields.damaged("has values in 'cat_boundaries' that do not begin at 0 and rise")
     words = fields.many(int, "cat_threshold", bounds[-1])
+    for word in words:
+        if not 0 <= word < WORD:
+            raise fields.damaged(f"has {word} in 'cat_threshold', which is no word of 32 bits")
     return tuple(tuple(words[start:stop]) for start, stop in pairwise(bounds))
 
 
 def _linear_leaves(fields: "_Fields", leaves: int, features: int) -> tuple[LinearLeaf, ...]:
     const = fields.many(float, "leaf_const", leaves)
     sizes = fields.many(int, "num_features", leaves)
+    if any(size < 0 for size in sizes):
+        raise fields.damaged("has a negative number in 'num_features'")
     columns = fields.many(int, "leaf_features", sum(sizes))
     coefficients = fields.many(float, "leaf_coeff", sum(sizes))
     if any(not 0 <= column < features for column in columns):
@@ -194,8 +239,8 @@ class _Fields:
         pairs = (line.partition("=") for line in lines)
         return cls({key.strip(): value for key, _, value in pairs if key.strip()}, source, part)
 
-    def damaged(self, what: str) -> TastemakerError:
-        return TastemakerError(
+    def damaged(self, what: str) -> ForestRefusedError:
+        return ForestRefusedError(
             f"{self.source}: {self.part} {what}, so the file is cut short or damaged; copy or save the model again."
         )
 

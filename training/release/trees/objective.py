@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tastemaker.errors import TastemakerError, nearest
+from training.release.trees.refusal import ForestRefusedError, nearest
 
 Transform = Callable[[tf.Tensor], tf.Tensor]
 
@@ -39,7 +39,7 @@ def objective_transform(objective: str, source: str) -> Transform:
     objective, means no transform, as in LightGBM.
 
     Raises:
-        TastemakerError: an objective whose transform is not known here.
+        ForestRefusedError: an objective whose transform is not known here.
     """
     name, _, rest = objective.partition(" ")
     options = dict(option.partition(":")[::2] for option in rest.split())
@@ -50,17 +50,26 @@ def objective_transform(objective: str, source: str) -> Transform:
     if name in EXPONENTIAL:
         return tf.exp
     if name in ("binary", "multiclassova"):
-        return _sigmoid(float(options.get("sigmoid", "1")))
+        return _sigmoid(_slope(options.get("sigmoid", "1"), source))
     if name == "cross_entropy":
         return _sigmoid(1.0)
     if name == "cross_entropy_lambda":
         return _softplus
     if name == "multiclass":
         return _softmax
-    raise TastemakerError(
+    raise ForestRefusedError(
         f"{source} has the objective {name!r}, whose transform the compiler does not know.{nearest(name, KNOWN)} "
         f"It knows {', '.join(KNOWN)} and models without an objective line."
     )
+
+
+def _slope(written: str, source: str) -> float:
+    try:
+        return float(written)
+    except ValueError:
+        raise ForestRefusedError(
+            f"{source} has the sigmoid {written!r} in its objective, expected a number; copy or save the model again."
+        ) from None
 
 
 def _sigmoid(slope: float) -> Transform:
