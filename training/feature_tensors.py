@@ -34,27 +34,28 @@ def item_features() -> tuple[Feature, ...]:
     return tuple(feature for table in tables if table.entity == "item" for feature in table.features)
 
 
-def feature_tensors(table: pa.Table, features: Iterable[Feature]) -> dict[str, np.ndarray]:
+def feature_tensors(table: pa.Table, features: Iterable[Feature], least: int = 1) -> dict[str, np.ndarray]:
     """The features of every row as arrays, under their own names.
 
     Args:
         table: one column per feature, of the declared type; null is missing.
         features: which of them.
+        least: width of a list, however short the rows' are.
 
     Returns:
         Numbers float32 `[batch]` (missing NaN), text object `[batch]` (missing ""), lists `[batch, longest]` padded
-        at the end: text "" (object), `bigint[]` int64 0, `double[]` float32 0. `longest` is at least 1.
+        at the end: text "" (object), `bigint[]` int64 0, `double[]` float32 0. `longest` is at least `least`.
 
     Raises TastemakerError when a column is not there.
     """
-    return {feature.name: feature_tensor(table, feature) for feature in features}
+    return {feature.name: feature_tensor(table, feature, least) for feature in features}
 
 
-def feature_tensor(table: pa.Table, feature: Feature) -> np.ndarray:
+def feature_tensor(table: pa.Table, feature: Feature, least: int = 1) -> np.ndarray:
     """One feature of every row, as `feature_tensors` gives it."""
     column = column_of(table, feature.name)
     if feature.is_list:
-        return padded(column, "" if feature.dtype == "varchar[]" else 0, _list_dtype(feature))
+        return padded(column, "" if feature.dtype == "varchar[]" else 0, _list_dtype(feature), least)
     if feature.dtype in NUMERIC_TYPES:
         numbers = column.cast(pa.float64()) if feature.dtype != "boolean" else column.cast(pa.int8()).cast(pa.float64())
         return numbers.fill_null(float("nan")).to_numpy(zero_copy_only=False).astype(np.float32)
@@ -67,9 +68,13 @@ def request_timestamps(table: pa.Table) -> np.ndarray:
     return moments.cast(pa.int64()).to_numpy(zero_copy_only=False)
 
 
-def query_tensors(requests: pa.Table) -> dict[str, np.ndarray]:
-    """What a query tower or a `recommend` signature takes for each request: user features and `request_timestamp`."""
-    tensors = feature_tensors(requests, user_features())
+def query_tensors(requests: pa.Table, least: int = 1) -> dict[str, np.ndarray]:
+    """What a query tower or a `recommend` signature takes for each request: user features and `request_timestamp`.
+
+    With `least` as long as any history may be, a row's tensors do not depend on which other requests there are: in its
+    last bits a tower does depend on how wide they are.
+    """
+    tensors = feature_tensors(requests, user_features(), least)
     return {**tensors, names.REQUEST_TIMESTAMP: request_timestamps(requests)}
 
 
@@ -117,14 +122,14 @@ def with_defaults(tensors: Mapping[str, tf.Tensor], features: Iterable[Feature])
     return {**tensors, **dict(zip((f.name for f in numeric), tf.unstack(values), strict=True))}
 
 
-def padded(column: pa.Array, padding: Any, dtype: Any) -> np.ndarray:
-    """Lists as `[batch, longest]`, padded at the end; a null list is empty, a null element is padding.
+def padded(column: pa.Array, padding: Any, dtype: Any, least: int = 1) -> np.ndarray:
+    """Lists as `[batch, max(longest, least)]`, padded at the end; a null list is empty, a null element is padding.
 
     >>> padded(pa.array([[1, 2], None, [3]]), 0, np.int64).tolist()
     [[1, 2], [0, 0], [3, 0]]
     """
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    width = max(1, int(lengths.max(initial=0)))
+    width = max(least, int(lengths.max(initial=0)))
     result = np.full((len(column), width), padding, dtype=dtype)
     flat = column.flatten()  # skips the elements of null lists
     if flat.null_count:

@@ -134,7 +134,7 @@ class RetrieverTraining:
         until = until or self.windows.test.start
         self.requests = _before(until, read_dataset(requests_file(home, as_of)), names.REQUEST_TIMESTAMP)
         self.items = _before(until, read_dataset(items_file(home, as_of)), DAY)
-        self.user_tensors = _constants(query_tensors(self.requests))
+        self.user_tensors = _constants(query_tensors(self.requests, config.features.history_length))
         self.item_tensors = _constants(candidate_tensors(self.items))
         self.snapshots = Snapshots.of(self.items)
         self.moments = request_timestamps(self.requests)
