@@ -9,21 +9,17 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.circumstances import beginning, circumstances
-from benchmarks.deviation import deviation
 from benchmarks.walk_forward.checkpoint import Kept, digest_of_code, walked
 from benchmarks.walk_forward.families import FAMILIES
 from benchmarks.walk_forward.sessions import HOUR, Site
+from benchmarks.walk_forward.table import summary, table
 from benchmarks.walk_forward.walk import RANKED, Figures, Walk
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
@@ -33,15 +29,6 @@ from tastemaker.steps import digest_files, write_atomically
 CONFIG = PROJECT_ROOT / "benchmarks" / "globo.yaml"
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "globo.json"
 NAMED = 5  # hours that an error names
-PUBLISHED = {  # NDCG@20, HR@20: Transformers4Rec (RecSys 2021), tables 1 and 2
-    "V-SkNN": (0.3511, 0.6601),
-    "STAN": (0.3570, 0.6681),
-    "VSTAN": (0.3586, 0.6668),
-    "GRU4Rec, full training": (0.2596, 0.5029),
-    "GRU": (0.3549, 0.6632),
-    "XLNet, masked LM": (0.3607, 0.6605),
-    "XLNet with side features": (0.3675, 0.6721),
-}
 
 
 def main() -> None:
@@ -97,40 +84,6 @@ def every_hour(figures: dict[str, Figures], first: datetime, end: datetime) -> d
             "benchmarks/walk_forward in the home, and walk again."
         )
     return {hour: figures[hour] for hour in hours}
-
-
-def summary(walks: Sequence[dict[str, Figures]]) -> dict[str, Any]:
-    """By line the mean over hours, and over walks with its standard deviation.
-
-    >>> hour = {"blend": {"hr@20": 0.5}, "sessions": {"answered": 9.0}}
-    >>> walk = {"a": hour, "b": {}, "c": {"blend": {"hr@20": 0.7}, "sessions": {"answered": 3.0}}}
-    >>> summary([walk])
-    {'hours': 2, 'sessions': 12, 'lines': {'blend': {'hr@20': 0.6, 'hr@20_deviation': 0.0}}}
-    >>> summary([walk, {"a": hour}])["lines"]  # of .6 and .5, a sample
-    {'blend': {'hr@20': 0.55, 'hr@20_deviation': 0.0707}}
-    """
-    hours = [[found for found in walk.values() if found] for walk in walks]
-    lines: dict[str, dict[str, float]] = {}
-    for line, metrics in hours[0][0].items():
-        if line == "sessions":
-            continue
-        lines[line] = {}
-        for metric in metrics:
-            means = [float(np.mean([found[line][metric] for found in walk])) for walk in hours]
-            lines[line][metric] = round(float(np.mean(means)), 4)
-            lines[line][f"{metric}_deviation"] = round(deviation(means), 4)
-    sessions = int(sum(found["sessions"]["answered"] for found in hours[0]))
-    return {"hours": len(hours[0]), "sessions": sessions, "lines": lines}
-
-
-def table(lines: dict[str, dict[str, float]]) -> str:
-    """The lines beside the published ones, as Markdown, best NDCG last."""
-    rows = [(name, ndcg, hr, "published") for name, (ndcg, hr) in PUBLISHED.items()]
-    rows += [(line, found["ndcg@20"], found["hr@20"], "here") for line, found in lines.items() if "hr@20" in found]
-    told = [
-        f"| {name} | {ndcg:.4f} | {hr:.4f} | {where} |" for name, ndcg, hr, where in sorted(rows, key=lambda r: r[1])
-    ]
-    return "\n".join(["| system | NDCG@20 | HR@20 | |", "|---|---|---|---|", *told])
 
 
 def _command(given: argparse.Namespace) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.walk_forward.answers import Answers, ranker_rows, session_items
+from benchmarks.walk_forward.cold_starts import cold_starts
 from benchmarks.walk_forward.families import without
 from benchmarks.walk_forward.news_tower import LEARNT_AGAIN_HOURS, NewsTower, between
 from benchmarks.walk_forward.session_knn import Sessions, session_knn
@@ -48,6 +49,7 @@ LEAST_HOURS = 4  # of rows before the first ranker; until then the blend ranks
 KNN_HOURS = 36
 DAYS_AT_HAND = 4  # the sessions of 36 hours, begun up to a day before: with fewer, a day is read anew each hour
 RANKED = "retriever + LightGBM"
+ANSWERED = "answered"  # sessions; a line that has it is of a part of them
 HOUR_MICROSECONDS = 3_600_000_000
 
 Figures = dict[str, dict[str, float]]
@@ -110,8 +112,12 @@ class Walk:
         asking = session_items(begun.filter(asked), graph)
         lists["session k-NN"] = session_knn(sessions, hours, asking, graph.universe.rows, K, self.random)
         figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
+        for called, rows in cold_starts(begun.filter(asked), snapshot).items():
+            if rows.any():
+                of = judged(lists[RANKED][rows], answers.wanted[rows])
+                figures[f"{RANKED}, {called}"] = {**of, ANSWERED: float(rows.sum())}
         figures["candidates"] = {"recall": float((answers.items == answers.wanted[:, None]).any(axis=1).mean())}
-        figures["sessions"] = {"answered": float(asked.sum())}
+        figures["sessions"] = {ANSWERED: float(asked.sum())}
         self.rows = [*self.rows[-RANKER_HOURS + 1 :], found.take(np.flatnonzero(learnt[needed]))]
         return figures
 

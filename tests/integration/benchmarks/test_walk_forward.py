@@ -7,8 +7,8 @@ import pytest
 from toys import news_site as toy
 
 from benchmarks.walk_forward import checkpoint, walk
-from benchmarks.walk_forward.__main__ import summary, table
 from benchmarks.walk_forward.checkpoint import Kept, walked
+from benchmarks.walk_forward.table import summary, table
 from benchmarks.walk_forward.walk import RANKED, Walk
 
 pytestmark = pytest.mark.integration
