@@ -26,8 +26,9 @@ from tastemaker.settings import PROJECT_ROOT, Settings
 from tastemaker.steps import write_atomically
 from training.evaluation import metrics
 from training.retrieval.encoders import ENCODERS
-from training.retrieval.fit import RECALLS, STOPPING_K, RetrieverTraining
+from training.retrieval.fit import STOPPING_K, RetrieverTraining
 from training.retrieval.two_tower import TwoTower
+from training.retrieval.window_judge import RECALLS
 from training.splits import Window
 from training.tensorboard_run import TensorBoardRun
 

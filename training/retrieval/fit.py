@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,22 +36,21 @@ from training.retrieval.batches import Learning, Rows
 from training.retrieval.examples import Pairs, Snapshots, pair_examples
 from training.retrieval.item_graph import ItemGraph
 from training.retrieval.item_space import item_space
-from training.retrieval.recall import Ranking, Scorer, positives_of, rankings, recall_at
+from training.retrieval.recall import Ranking
 from training.retrieval.tower_vocabularies import tower_vocabularies
 from training.retrieval.training_loop import TowerTraining
 from training.retrieval.two_tower import TowerConfig, TwoTower, candidate_tensors
 from training.retrieval.warm_start import WarmStart, warm_start
+from training.retrieval.window_judge import RECALLS, WindowJudge, taken
 from training.splits import Window, Windows, plan_windows
 from training.tensorboard_run import TensorBoardRun
 
-RECALLS = (20, 50, 150)
 STOPPING_K = 20
 # What a refresh with the last 90 days gains on Online Retail as of 2011-11-12: recall@150 of the four weeks before, by
 # the tower that stopped 42 days earlier .335, after 1, 2, 3 epochs .410, .412, .411; with all days .404, .410, .415 at
 # 2.7 times the time. The ranker's tower: .371 → .393.
 REFRESH_DAYS = 90
 REFRESH_EPOCHS = 2
-POPULARITY = "item_interactions_30d"
 
 AfterEpoch = Callable[[int, float], None]
 
@@ -134,18 +134,21 @@ class RetrieverTraining:
         until = until or self.windows.test.start
         self.requests = _before(until, read_dataset(requests_file(home, as_of)), names.REQUEST_TIMESTAMP)
         self.items = _before(until, read_dataset(items_file(home, as_of)), DAY)
-        self.user_tensors = _constants(query_tensors(self.requests, config.features.history_length))
-        self.item_tensors = _constants(candidate_tensors(self.items))
+        self.user_tensors = tf.nest.map_structure(
+            tf.constant, query_tensors(self.requests, config.features.history_length)
+        )
+        self.item_tensors = tf.nest.map_structure(tf.constant, candidate_tensors(self.items))
         self.snapshots = Snapshots.of(self.items)
         self.moments = request_timestamps(self.requests)
         self.pairs = pair_examples(self.requests, self.snapshots)
-        self.positives = positives_of(self.requests, self.snapshots)
+        self._judge = WindowJudge.of(self.requests, self.items, self.snapshots, self.settings.seed)
         tf.config.experimental.enable_op_determinism()
 
     def varied(self, settings: RetrieverConfig) -> "RetrieverTraining":
         """A training with the same data and other settings."""
         other = copy.copy(self)
         other.settings = settings
+        other._judge = replace(self._judge, seed=settings.seed)
         return other
 
     def run(self) -> Mapping[str, Any]:
@@ -172,8 +175,8 @@ class RetrieverTraining:
     def _from_nothing(self, log: TensorBoardRun) -> tuple[TwoTower, dict[str, Any]]:
         """A tower taught by every request before validation, and the facts of it."""
         windows = self.windows
-        train = self._pairs_before(windows.retriever_train.end)
         tower, epochs, curve = self.fit_until_it_stops(log)
+        train = self._pairs_before(windows.retriever_train.end)
         facts: dict[str, Any] = {
             "requests": int(windows.retriever_train.contains(self.moments).sum()),
             "pairs": len(train.request),
@@ -192,8 +195,8 @@ class RetrieverTraining:
         end = self.windows.ranker.start
         assert end is not None
         unseen = Window("validation", from_microseconds(tower.config.as_of), end)
-        if any(len(self.positives[row]) for row in np.flatnonzero(unseen.contains(self.moments))):
-            recall = self._recall(unseen, tower, self._rows(tower))
+        if self._judge.has_positives(unseen):
+            recall = self._judge.recall(unseen, tower, self._rows(tower))
             log.scalars({f"validation/recall_at_{k}": value for k, value in recall.items()}, 0)
 
     def _tell_settings(self, log: TensorBoardRun) -> None:
@@ -215,7 +218,7 @@ class RetrieverTraining:
                 "choose a later as_of or shorter windows under 'split' in the config file."
             )
         validation = self.windows.validation
-        if not any(len(self.positives[row]) for row in np.flatnonzero(validation.contains(self.moments))):
+        if not self._judge.has_positives(validation):
             raise TastemakerError(
                 f"No request between {validation.start:%Y-%m-%d} and {validation.end:%Y-%m-%d} says when to stop "
                 "training the retriever; lengthen 'split.validation_days' in the config file."
@@ -224,16 +227,15 @@ class RetrieverTraining:
         self._connect(tower, train)
         self._favor(tower, train)
         known = np.flatnonzero(self.windows.retriever_train.contains(self.moments))
-        tower.fit_scales(_taken(self.user_tensors, known), _taken(self.item_tensors, np.unique(train.snapshot)))
-        rows = self._rows(tower)
-        fitting = self._training(tower)
+        tower.fit_scales(taken(self.user_tensors, known), taken(self.item_tensors, np.unique(train.snapshot)))
+        rows, fitting = self._rows(tower), self._training(tower)
         curve: list[float] = []
         best: dict[str, np.ndarray] = {}
         for epoch in range(1, settings.max_epochs + 1):
             began = time.monotonic()
             loss = fitting.epoch(train, rows, settings.batch_size)
             seconds = time.monotonic() - began
-            recall = self._recall(self.windows.validation, tower, rows)
+            recall = self._judge.recall(self.windows.validation, tower, rows)
             log.scalars({"loss/train": loss, "seconds/epoch": seconds}, epoch)
             log.scalars({f"validation/recall_at_{k}": value for k, value in recall.items()}, epoch)
             curve.append(recall[STOPPING_K])
@@ -256,18 +258,21 @@ class RetrieverTraining:
         self._connect(grown, pairs)
         self._favor(grown, pairs)
         pairs = pairs.select((self.moments >= since)[pairs.request])
-        rows = self._rows(grown)
-        fitting = self._training(grown)
+        rows, fitting = self._rows(grown), self._training(grown)
         for epoch in range(1, REFRESH_EPOCHS + 1):
             loss = fitting.epoch(pairs, rows, self.settings.batch_size)
             log.scalars({f"loss/refresh_until_{until:%Y-%m-%d}": loss}, epoch)
             _tell(f"refresh with requests before {until:%Y-%m-%d}, epoch {epoch}/{REFRESH_EPOCHS}: loss {loss:.4f}")
         return grown
 
+    def ranked(self, window: Window, tower: TwoTower, k: int) -> Iterator[Ranking]:
+        """For every request of the window with a positive the tower's k best items and its positives."""
+        return self._judge.ranked(window, tower, self._rows(tower), k)
+
     def _judged(self, window: Window, tower: TwoTower, log: TensorBoardRun | None = None) -> dict[str, Any]:
         """Recall in a window that the tower has not seen, beside that of the best-sellers; in the log, one point."""
-        rows = self._rows(tower)
-        ours, popular = self._recall(window, tower, rows), self._popularity_recall(window)
+        ours = self._judge.recall(window, tower, self._rows(tower))
+        popular = self._judge.popularity_recall(window)
         _tell(f"{window.name} window: {_recalls(ours)}; best-sellers: {_recalls(popular)}")
         if log is not None:
             log.scalars({f"{window.name}/recall_at_{k}": ours[k] for k in RECALLS}, 0)
@@ -276,39 +281,6 @@ class RetrieverTraining:
             found[f"{window.name}_recall@{k}"] = round(ours[k], 4)
             found[f"{window.name}_popularity_recall@{k}"] = round(popular[k], 4)
         return found
-
-    def ranked(self, window: Window, tower: TwoTower, k: int) -> Iterator[Ranking]:
-        """For every request of the window with a positive the tower's k best items and its positives."""
-        asked = np.flatnonzero(window.contains(self.moments))
-        positives = [self.positives[row] for row in asked]
-        score = self._scorer(asked, tower, self._rows(tower))
-        return rankings(k, score, positives, self.moments[asked], self.snapshots, self.settings.seed)
-
-    def _recall(self, window: Window, tower: TwoTower, rows: Rows) -> dict[int, float]:
-        asked = np.flatnonzero(window.contains(self.moments))
-        return self._recall_of(self._scorer(asked, tower, rows), asked)
-
-    def _scorer(self, asked: np.ndarray, tower: TwoTower, rows: Rows) -> Scorer:
-        """Products with the items of snapshot rows, for requests given by their places in `asked`."""
-        queries = tower.query_from_indices(_taken(rows.user, asked)).numpy()
-
-        def score(requests: np.ndarray, snapshots: np.ndarray) -> np.ndarray:
-            return queries[requests] @ tower.candidates_from_indices(_taken(rows.item, snapshots)).numpy().T
-
-        return score
-
-    def _popularity_recall(self, window: Window) -> dict[int, float]:
-        asked = np.flatnonzero(window.contains(self.moments))
-        counts = column_of(self.items, POPULARITY).cast(pa.float64()).fill_null(0).to_numpy(zero_copy_only=False)
-
-        def score(requests: np.ndarray, snapshots: np.ndarray) -> np.ndarray:
-            return np.tile(counts[snapshots], (len(requests), 1))
-
-        return self._recall_of(score, asked)
-
-    def _recall_of(self, score: Scorer, asked: np.ndarray) -> dict[int, float]:
-        positives, moments = [self.positives[row] for row in asked], self.moments[asked]
-        return recall_at(RECALLS, score, positives, moments, self.snapshots, self.settings.seed)
 
     def _connect(self, tower: TwoTower, pairs: Pairs) -> None:
         """Gives a tower that learns over the item graph that of these pairs, by their users."""
@@ -328,9 +300,8 @@ class RetrieverTraining:
         tower.favor(visits, self.settings.popularity * self.settings.temperature)
 
     def _training(self, tower: TwoTower) -> TowerTraining:
-        settings = self.settings
-        learning = Learning(settings.loss, settings.temperature)
-        return TowerTraining(tower, settings.learning_rate, settings.seed, learning)
+        learning = Learning(self.settings.loss, self.settings.temperature)
+        return TowerTraining(tower, self.settings.learning_rate, self.settings.seed, learning)
 
     def _rows(self, tower: TwoTower) -> Rows:
         return Rows.of(tower, self.user_tensors, self.item_tensors)
@@ -369,14 +340,6 @@ def _before(end: datetime | None, table: pa.Table, column: str) -> pa.Table:
     assert end is not None
     moments = column_of(table, column).cast(pa.timestamp("us")).cast(pa.int64())
     return table.filter(pc.less(moments, microseconds(end)))
-
-
-def _taken(tensors: Mapping[str, tf.Tensor], rows: np.ndarray) -> dict[str, tf.Tensor]:
-    return {name: tf.gather(values, rows) for name, values in tensors.items()}
-
-
-def _constants(tensors: Mapping[str, np.ndarray]) -> dict[str, tf.Tensor]:
-    return {name: tf.constant(values) for name, values in tensors.items()}
 
 
 def _recalls(recall: Mapping[int, float]) -> str:
