@@ -40,8 +40,12 @@ def _learnt(requests, until):
 def _same(one, other):
     assert one.factors is not None and other.factors is not None
     return np.array_equal(one.factors.factors, other.factors.factors) and all(
-        np.array_equal(getattr(one.sessions, part), getattr(other.sessions, part))
-        for part in ("starts", "members", "days")
+        np.array_equal(getattr(ours, part), getattr(theirs, part))
+        for ours, theirs, parts in (
+            (one.sessions, other.sessions, ("starts", "members", "days")),
+            (one.transitions, other.transitions, ("starts", "followers", "shares")),
+        )
+        for part in parts
     )
 
 
@@ -104,6 +108,14 @@ def test_the_search_of_the_blend_and_the_settings_are_seen_in_tensorboard(traine
 def test_a_second_call_reuses_the_first(trained):
     home, _ = trained
     assert train_sources(home, toy.CONFIG, toy.AS_OF).reused
+
+
+def test_requests_without_sessions_have_no_next_item_to_teach():
+    requests = toy.requests()
+    nothing = pa.array([[]] * len(requests), pa.list_(pa.string()))
+    alone = requests.set_column(requests.column_names.index(names.SESSION_ITEM_IDS), names.SESSION_ITEM_IDS, nothing)
+    with pytest.raises(TastemakerError, match=r"source next_item on; set events\.requests to next_item"):
+        _learnt(alone, WINDOWS.test.start)
 
 
 def test_without_its_training_a_source_says_what_to_run(tmp_path):
