@@ -128,7 +128,7 @@ def requests(origin: str = names.ORIGIN_SESSION, days: int = 12, per_day: int = 
                     names.SHOWN_ITEM_IDS: [item_id(i) for i in shown],
                     names.SHOWN_POSITIONS: list(range(len(shown))),
                     names.SHOWN_PROPENSITIES: [1.0] * len(shown),
-                    names.SESSION_ITEM_IDS: [item_id(own[(n + before) % len(own)]) for before in range(day % 3)],
+                    names.SESSION_ITEM_IDS: [item_id(own[(n + before) % len(own)]) for before in range((day + 1) % 3)],
                     names.POSITIVE_ITEM_IDS: [item_id(i) for i in positive],
                     names.POSITIVE_FIRST_TIMESTAMPS: [microseconds(FIRST_EVENT)] * len(positive),
                     **user_row(user, moment, random, longest),
