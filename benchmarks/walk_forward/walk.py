@@ -98,10 +98,11 @@ class Walk:
             return {}
         graph = self._graph_of(midnight(hour), items)
         graph.load_snapshot(snapshot, hour)
-        known = latest_of_sessions(self._past(hour, KNN_HOURS))
+        recent = self._past(hour, KNN_HOURS)
+        known = latest_of_sessions(recent)
         sessions = sessions_so_far(known, graph)
         remember(graph, sessions, request_timestamps(known), hour)
-        follow(graph, self._past(hour, KNN_HOURS), hour, self.site.config.candidates.next_item_half_life_days)
+        follow(graph, recent, hour, self.site.config.candidates.next_item_half_life_days)
         learnt = self._learnt_from(begun, hour)
         needed = np.flatnonzero(asked | learnt)
         found = Answers.of(graph, begun.take(needed))
