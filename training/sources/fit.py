@@ -106,14 +106,13 @@ def learnt(
     if config.user_knn:
         sessions = Sessions.fit(owner, items, request_timestamps(past), universe.item_ids, end)
     if config.next_item:
-        taken = Taken.of(past, universe)
-        if not len(taken.moments):
+        if not len(column_of(past, names.SESSION_ITEM_IDS).flatten()):
             raise TastemakerError(
                 f"No request before {end:%Y-%m-%d} says what was taken before it in its session: nothing to train the "
                 "candidate source next_item on; set events.requests to next_item, or candidates.next_item to 0, in the "
                 "config file."
             )
-        transitions = Transitions.fit(taken, universe.item_ids, end, config.next_item_half_life_days)
+        transitions = Transitions.fit(Taken.of(past, universe), universe.item_ids, end, config.next_item_half_life_days)
     return TrainedSources(blend, factors, sessions, transitions)
 
 
