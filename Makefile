@@ -37,7 +37,7 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/mypy
 
 test: $(READY)  ## the whole suite, on two cores
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder  # the longest, e2e, come first
 
 test-unit: $(READY)  ## the fast part of the suite
 	$(BIN)/pytest -m "not integration and not e2e"
