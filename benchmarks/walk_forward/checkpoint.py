@@ -71,7 +71,6 @@ class Kept:
             np.savez(beside / f"rows-{number:03}.npz", **arrays)
         state = {
             "next_hour": next_hour.isoformat(),
-            "random": walk.random.bit_generator.state,
             "rankers": {line: ranker.model_to_string() for line, ranker in walk.rankers.items()},
         }
         (beside / "state.json").write_text(json.dumps(state))
@@ -94,7 +93,6 @@ class Kept:
         state = json.loads((place / "state.json").read_text())
         with np.load(place / "tower.npz") as tower:
             walk.news.go_on_from(tower)
-        walk.random.bit_generator.state = state["random"]
         walk.rankers = {line: lgb.Booster(model_str=text) for line, text in state["rankers"].items()}
         walk.rows = []
         for file in sorted(place.glob("rows-*.npz")):

@@ -82,6 +82,7 @@ def session_knn(
             values = likeness.data[likeness.indptr[row] : likeness.indptr[row + 1]]
             if len(values) > NEIGHBOURS:
                 values[values < np.partition(values, -NEIGHBOURS)[-NEIGHBOURS]] = 0
+        likeness.eliminate_zeros()
         votes = (likeness @ had).tocsr()
         for row, own in enumerate(np.split(part.items, part.starts[1:])):
             found = votes.indices[votes.indptr[row] : votes.indptr[row + 1]]

@@ -18,13 +18,16 @@ from benchmarks.walk_forward.sessions import (
     ASKED,
     CLICKS,
     HOUR,
+    HOUR_OF_SESSION,
     LONGEST_SESSION,
     REPORTED,
     Site,
     lately_wanted,
     latest_of_sessions,
+    latest_rows,
     midnight,
     of_hour,
+    session_numbers,
     wanted,
 )
 from tastemaker import names
@@ -38,16 +41,24 @@ from training.release.fused_graph import FusedRecommender
 from training.sources import user_knn
 from training.sources.next_item import NextItem, Taken, Transitions
 from training.sources.trained import TrainedSources
-from training.sources.user_knn import SESSIONS as REMEMBERED
 from training.sources.user_knn import UserKnn
 
 K = 20
-SESSIONS_AN_HOUR = 400  # that the ranker learns from
+SESSIONS_AN_HOUR = 1_000  # that the ranker learns from
 RANKER_HOURS = 24
 FITTED_EVERY = 6  # hours
 LEAST_HOURS = 4  # of rows before the first ranker; until then the blend ranks
 KNN_HOURS = 36
+REMEMBERED = 24_000  # sessions that `user_knn` asks, the latest; an item has at most 128 of them
 DAYS_AT_HAND = 4  # the sessions of 36 hours, begun up to a day before: with fewer, a day is read anew each hour
+TAKEN = (
+    names.USER_ID,
+    names.SESSION_ID,
+    HOUR_OF_SESSION,
+    names.REQUEST_TIMESTAMP,
+    names.SESSION_ITEM_IDS,
+    names.POSITIVE_ITEM_IDS,
+)  # columns that say what was taken after what
 RANKED = "retriever + LightGBM"
 ANSWERED = "answered"  # sessions; a line that has it is of a part of them
 HOUR_MICROSECONDS = 3_600_000_000
@@ -68,7 +79,6 @@ class Walk:
     def __init__(self, site: Site, seed: int, reported: bool, families: tuple[str, ...] = ()) -> None:
         self.site, self.seed, self.families = site, seed, families
         self._reported = reported
-        self.random = np.random.default_rng(seed)
         self.rows: list[Answers] = []
         self.rankers: dict[str, lgb.Booster] = {}
         self._days: dict[datetime, tuple[pa.Table, pa.Table]] = {}
@@ -98,7 +108,7 @@ class Walk:
             return {}
         graph = self._graph_of(midnight(hour), items)
         graph.load_snapshot(snapshot, hour)
-        recent = self._past(hour, KNN_HOURS)
+        recent = self._past(hour, KNN_HOURS, TAKEN)
         known = latest_of_sessions(recent)
         sessions = sessions_so_far(known, graph)
         remember(graph, sessions, request_timestamps(known), hour)
@@ -108,10 +118,11 @@ class Walk:
         found = Answers.of(graph, begun.take(needed))
         answers = found.take(np.flatnonzero(asked[needed]))
         self._fit(hour)
-        lists = {line: answers.best(scores, K, self.random) for line, scores in self._scores(answers, graph).items()}
+        random = self._random(hour, 0)
+        lists = {line: answers.best(scores, K, random) for line, scores in self._scores(answers, graph).items()}
         hours = (microseconds(hour) - request_timestamps(known)) / HOUR_MICROSECONDS
         asking = session_items(begun.filter(asked), graph)
-        lists["session k-NN"] = session_knn(sessions, hours, asking, graph.universe.rows, K, self.random)
+        lists["session k-NN"] = session_knn(sessions, hours, asking, graph.universe.rows, K, random)
         figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
         for called, rows in cold_starts(begun.filter(asked), snapshot).items():
             if rows.any():
@@ -123,23 +134,30 @@ class Walk:
         return figures
 
     def _learnt_from(self, begun: pa.Table, hour: datetime) -> np.ndarray:
-        """bool `[requests]`: every request of a random share of the hour's sessions, of both halves.
+        """bool `[requests]`: what a later fit will learn of a random share of the hour's sessions, of both halves.
 
-        The share is such that the hour before would have given SESSIONS_AN_HOUR: how many this hour will have is not
-        known yet.
+        That is of each session its latest request by then (`Answers.known`): the last before each fit, of which one
+        session has seldom two. The share is such that the hour before would have given SESSIONS_AN_HOUR: how many this
+        hour will have is not known yet.
         """
-        known = latest_of_sessions(of_hour(self._past(hour, 1), hour - HOUR))
+        known = latest_of_sessions(of_hour(self._past(hour, 1, TAKEN), hour - HOUR))
         share = SESSIONS_AN_HOUR / max(len(known), SESSIONS_AN_HOUR)
-        sessions = begun[names.SESSION_ID].to_pylist()
-        return np.array([drawn(f"{self.seed}/{session}") < share for session in sessions], bool)
+        lot = {session: drawn(f"{self.seed}/{session}") for session in begun[names.SESSION_ID].unique().to_pylist()}
+        rows = np.flatnonzero([lot[session] < share for session in begun[names.SESSION_ID].to_pylist()])
+        moments = request_timestamps(begun)[rows]
+        fit = (moments - microseconds(self._begins)) // (FITTED_EVERY * HOUR_MICROSECONDS)
+        learnt = np.zeros(len(begun), bool)
+        learnt[rows[latest_rows(session_numbers(begun)[rows] * (fit.max(initial=0) + 1) + fit, moments)]] = True
+        return learnt
 
-    def _past(self, hour: datetime, hours: int) -> pa.Table:
-        """The requests that were answered by a click in the last hours before this one."""
+    def _past(self, hour: datetime, hours: int, columns: tuple[str, ...] = ()) -> pa.Table:
+        """The requests that were answered by a click in the last hours before this one, with all columns or some."""
         since = hour - hours * HOUR
         days, day = [], max(midnight(since - LONGEST_SESSION), midnight(self._begins))
         while day < hour:
             requests, _ = self._day(day)
-            days.append(requests.filter(pa.array(between(requests, since, hour))))
+            answered = pa.array(between(requests, since, hour))
+            days.append(requests.select(columns or requests.column_names).filter(answered))
             day += timedelta(days=1)
         return pa.concat_tables(days)
 
@@ -184,14 +202,17 @@ class Walk:
 
     def _fit(self, hour: datetime) -> None:
         """Rankers from the last hours' answers, as far as one knows by now what was taken."""
-        due = (hour - self._begins) // HOUR % FITTED_EVERY == 0 or not self.rankers
-        if len(self.rows) < LEAST_HOURS or not due:
+        if len(self.rows) < LEAST_HOURS or (hour - self._begins) // HOUR % FITTED_EVERY:
             return
-        rows = ranker_rows(self.rows, hour, self.random)
+        rows = ranker_rows(self.rows, hour, self._random(hour, 1))
         config = self.site.config.ranker.model_copy(update={"seed": self.seed})
         for line in (RANKED, *(f"without {family}" for family in self.families)):
             features = without(rows.features, _family(line))
             self.rankers[line], _ = fit_trees(RankerRows(**{**vars(rows), "features": features}), config)
+
+    def _random(self, hour: datetime, purpose: int) -> np.random.Generator:
+        """Of this hour and purpose alone: what was drawn before, and how often, must not show in what comes after."""
+        return np.random.default_rng((self.seed, (hour - self._begins) // HOUR, purpose))
 
     def _day(self, day: datetime) -> tuple[pa.Table, pa.Table]:
         if day not in self._days:

@@ -16,7 +16,7 @@ from tastemaker import names
 from tastemaker.moments import microseconds
 from training.ranking.past import DAY
 from training.ranking.row_scatter import by_row
-from training.release.block_top_k import block_top_k
+from training.release.block_top_k import BLOCK, block_top_k
 from training.release.item_snapshot import ItemSnapshot, rows_at
 from training.sources.source import Asked, Proposals, best_of
 
@@ -64,13 +64,13 @@ class Sessions:
             owner, items: `[pairs]`, indices into `moments` and `item_ids`.
             moments: int64 `[sessions]`, microseconds since 1970 UTC.
             end: of the training window.
-            room: see the attribute.
+            room: see the attribute; no more than these, or SESSIONS, are kept.
         """
         width = len(item_ids)
         once = np.unique(owner.astype(np.int64) * width + items)  # an item counts once in a session
         pairs = np.stack([once // width, once % width], axis=1)
         present = np.unique(pairs[:, 0])
-        latest = present[np.lexsort((-present, -moments[present]))][:SESSIONS]
+        latest = present[np.lexsort((-present, -moments[present]))][: room or SESSIONS]
         rank = np.full(len(moments), -1, np.int64)
         rank[latest] = np.arange(len(latest))
         pairs = pairs[rank[pairs[:, 0]] >= 0]
@@ -103,9 +103,10 @@ class UserKnn(tf.Module):
         self.sessions = max(trained.room, len(trained.days))
         rows, unknown = items.universe.rows, items.universe.unknown
         longest = int(np.diff(trained.starts).max(initial=max(trained.longest, 1)))
-        self.items_of = _filled([self.sessions + 1, min(longest, ITEMS_OF_A_SESSION)], unknown, "items_of")
+        room = self.sessions + 1 + -(self.sessions + 1) % BLOCK  # or else `block_top_k` copies the row to fill it up
+        self.items_of = _filled([room, min(longest, ITEMS_OF_A_SESSION)], unknown, "items_of")
         self.sessions_of = _filled([rows, SESSIONS_OF_AN_ITEM], self.sessions, "sessions_of")
-        self.weight = _filled([self.sessions + 1], 0.0, "weight")
+        self.weight = _filled([room], 0.0, "weight")
         self.rarity = _filled([rows], 0.0, "rarity")
         self.load(trained)
 
@@ -121,7 +122,7 @@ class UserKnn(tf.Module):
         occurs = np.bincount(item, minlength=universe.rows)
         _fill(self.items_of, session, item, universe.unknown)
         _fill(self.sessions_of, item, session, self.sessions)
-        weight = np.zeros(self.sessions + 1, np.float32)
+        weight = np.zeros(self.weight.shape[0], np.float32)
         weight[: len(sizes)] = 0.5 ** (trained.days / self._half_life_days) / np.sqrt(np.maximum(sizes, 1))
         self.weight.assign(weight)
         self.rarity.assign(np.log((len(sizes) + 1) / (occurs + 1)).astype(np.float32))
