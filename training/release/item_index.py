@@ -221,7 +221,7 @@ class InvertedFile(tf.Module):
 
 
 def _side_by_side(rows: tf.Tensor) -> tf.Tensor:
-    """Rows `[n, D]` as float32 `[n / SIDE_BY_SIDE, D, SIDE_BY_SIDE]`: in each block a row is a column; filled up with 0."""
+    """Rows `[n, D]` as `[n / SIDE_BY_SIDE, D, SIDE_BY_SIDE]`: each row a column of its block, the last filled up."""
     count, width = rows.shape
     padded = tf.pad(rows, [[0, -count % SIDE_BY_SIDE], [0, 0]])
     return tf.transpose(tf.reshape(padded, [-1, SIDE_BY_SIDE, width]), [0, 2, 1])
