@@ -27,7 +27,6 @@ LENGTHS = (200, 800, 3_200)  # of lists; each has its number of probes
 CELLS_PER_ROOT = 16  # cells = 16 √items: 16,000 of 62 items for a million. Twice as many scan less, but ask more means
 REACH = 3.0  # at 1M × 64, recall@200 .99: scanned 5.8 % with 0, 4.1 % with 2, 3.8 % with 3, 4.0 % with 5
 # A scanned item costs 3 to 4 times what it costs in one product with all items: it is copied, and by one query only.
-COPIED_AT_ONCE = 4_096  # items, 1 MiB: what was copied is still in the cache when it is multiplied
 WORTH_SCANNING = 0.2
 # One query's products with 50,000 × 64, of NumPy's time: blocks of 32 items 1.24, of 64 1.08, of 128 1.45; rows 1.43.
 SIDE_BY_SIDE = 64
@@ -108,10 +107,14 @@ class ExactIndex(tf.Module):
 
     def _alone(self, query: tf.Tensor) -> tf.Tensor:
         """The products of a query `[1, D]`."""
-        return _products(query, self.columns)[:, : self._items.vectors.shape[0]]
+        products = tf.raw_ops.BatchMatMulV2(x=query[None], y=self.columns)
+        return tf.reshape(products, [1, -1])[:, : self._items.vectors.shape[0]]
 
     def _columns(self) -> tf.Tensor:
-        return _side_by_side(self._items.vectors)
+        """float32 `[rows / SIDE_BY_SIDE, D, SIDE_BY_SIDE]`: in each block an item is a column."""
+        rows, width = self._items.vectors.shape
+        padded = tf.pad(self._items.vectors, [[0, -rows % SIDE_BY_SIDE], [0, 0]])
+        return tf.transpose(tf.reshape(padded, [-1, SIDE_BY_SIDE, width]), [0, 2, 1])
 
     def _handicap(self) -> tf.Tensor:
         return tf.where(self._items.available, 0.0, tf.float32.min)
@@ -140,7 +143,7 @@ class InvertedFile(tf.Module):
             value = tf.zeros([0, *inner], dtype)
             return tf.Variable(value, trainable=False, shape=tf.TensorShape([None, *inner]), name=name)
 
-        self.means = variable("means", tf.float32, width + 1, SIDE_BY_SIDE)  # of [cells, D + 1], the spread last
+        self.means = variable("means", tf.float32, width + 1)  # [cells, D + 1], the spread last
         self.starts = variable("starts", tf.int32)  # [cells + 1]
         self.vectors = variable("vectors", tf.float32, width)  # [available, D], cell after cell
         self.members = variable("members", tf.int32)  # [available], what the rows of `vectors` are in the items
@@ -183,7 +186,7 @@ class InvertedFile(tf.Module):
                 for c in self._choices
             ]
         if kind == "inverted_file":
-            described["cells"] = int(tf.size(self.starts)) - 1
+            described["cells"] = int(tf.shape(self.means)[0])
         return described
 
     def _build(self, available: np.ndarray, vectors: np.ndarray, queries: np.ndarray) -> None:
@@ -195,9 +198,8 @@ class InvertedFile(tf.Module):
         by_cell = np.argsort(cell_of, kind="stable")
         vectors = vectors[by_cell]
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-        promising = tf.constant(np.concatenate([means, spread[:, None]], axis=1))
-        self.means.assign(_side_by_side(promising))
-        promise = tf.linalg.matmul(_reaching(tf.constant(queries)), promising, transpose_b=True).numpy()
+        self.means.assign(np.concatenate([means, spread[:, None]], axis=1))
+        promise = tf.linalg.matmul(_reaching(tf.constant(queries)), self.means, transpose_b=True).numpy()
         lengths = [length for length in LENGTHS if length <= len(available)]
         self._choices = tuple(choose_probes(queries, vectors, starts, promise, lengths, self._recall, WORTH_SCANNING))
         self.starts.assign(starts)
@@ -207,29 +209,12 @@ class InvertedFile(tf.Module):
 
     def _probed(self, query: tf.Tensor, probes: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
         """Of one query `[1, D]`: scores and items `[1, count]`."""
-        promise = _products(_reaching(query), self.means)[0, : tf.size(self.starts) - 1]
+        promise = tf.linalg.matmul(_reaching(query), self.means, transpose_b=True)[0]
         cells = tf.sort(tf.math.top_k(promise, probes, sorted=False).indices)  # one way through memory
         places = tf.ragged.range(tf.gather(self.starts, cells), tf.gather(self.starts, cells + 1)).flat_values
-        column = tf.transpose(query)
-
-        def multiplied(part: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            return {"products": tf.linalg.matmul(tf.gather(self.vectors, part["places"]), column)}
-
-        found = in_row_blocks(multiplied, {"places": places}, COPIED_AT_ONCE, {"products": tf.float32})
-        scores, at = block_top_k(tf.reshape(found["products"], [1, -1]), count)
+        products = tf.linalg.matmul(query, tf.gather(self.vectors, places), transpose_b=True)
+        scores, at = block_top_k(products, count)
         return {"scores": scores, "items": tf.gather(self.members, tf.gather(places, at))}
-
-
-def _side_by_side(rows: tf.Tensor) -> tf.Tensor:
-    """Rows `[n, D]` as `[n / SIDE_BY_SIDE, D, SIDE_BY_SIDE]`: each row a column of its block, the last filled up."""
-    count, width = rows.shape
-    padded = tf.pad(rows, [[0, -count % SIDE_BY_SIDE], [0, 0]])
-    return tf.transpose(tf.reshape(padded, [-1, SIDE_BY_SIDE, width]), [0, 2, 1])
-
-
-def _products(query: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Of a query `[1, D]` with what `_side_by_side` made, those that fill it up included: `[1, n or more]`."""
-    return tf.reshape(tf.raw_ops.BatchMatMulV2(x=query[None], y=columns), [1, -1])
 
 
 def _reaching(query: tf.Tensor) -> tf.Tensor:
