@@ -16,8 +16,6 @@ from tastemaker.config import ProbeConfig
 from tastemaker.errors import GateFailedError, TastemakerError
 from tastemaker.home import Home
 from tastemaker.steps import digest_files
-from training.ranking.fit import train_ranker
-from training.release.build import build_release
 from training.release.inputs import SIGNATURE_INPUTS
 
 pytestmark = pytest.mark.integration
@@ -25,12 +23,8 @@ TOO_TIGHT = toy.CONFIG.model_copy(update={"probe": ProbeConfig(p99_milliseconds=
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    home = Home(tmp_path_factory.mktemp("probe") / "home")
-    toy.fill_home(home)
-    train_ranker(home, toy.CONFIG, toy.AS_OF)
-    build_release(home, toy.CONFIG, toy.AS_OF)
-    return home
+def shop(two_tastes_release, tmp_path_factory):
+    return Home(shutil.copytree(two_tastes_release.root, tmp_path_factory.mktemp("probe") / "home"))
 
 
 @pytest.fixture

@@ -9,9 +9,6 @@ from toys import two_tastes as toy
 
 from serving.protocol import predict_pb2
 from serving.tensors import from_proto, to_proto
-from tastemaker.home import Home
-from training.ranking.fit import train_ranker
-from training.release.build import build_release
 from training.release.inputs import SIGNATURE_INPUTS
 
 pytestmark = pytest.mark.integration
@@ -27,12 +24,8 @@ ASKED = {  # a right request of each signature
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, start_server_of):
-    home = Home(tmp_path_factory.mktemp("bad_input") / "home")
-    toy.fill_home(home)
-    train_ranker(home, toy.CONFIG, toy.AS_OF)
-    build_release(home, toy.CONFIG, toy.AS_OF)
-    running = start_server_of(home.candidate(toy.AS_OF))
+def server(two_tastes_release, start_server_of):
+    running = start_server_of(two_tastes_release.candidate(toy.AS_OF))
     running.wait_for_state(1, "AVAILABLE", 120)
     return running
 

@@ -1,6 +1,7 @@
 """The step `evaluate` on a shop of two tastes: real ranker, real SavedModel, real baselines."""
 
 import json
+import shutil
 from datetime import timedelta
 
 import pyarrow as pa
@@ -41,8 +42,8 @@ def built_home(folder, origin: str = names.ORIGIN_SESSION) -> Home:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory):
-    home = built_home(tmp_path_factory.mktemp("judged") / "home")
+def judged(two_tastes_release, tmp_path_factory):
+    home = Home(shutil.copytree(two_tastes_release.root, tmp_path_factory.mktemp("judged") / "home"))
     return home, evaluate(home, toy.CONFIG, toy.AS_OF)
 
 

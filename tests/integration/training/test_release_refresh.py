@@ -22,8 +22,7 @@ from tastemaker.home import Home
 from training.datasets.build import items_file, read_dataset
 from training.datasets.item_snapshots import item_snapshots
 from training.feature_tensors import query_tensors
-from training.ranking.fit import train_ranker
-from training.release.build import assembled, build_release
+from training.release.build import assembled
 from training.release.refresh import newest_published, refresh_release
 
 pytestmark = pytest.mark.integration
@@ -35,13 +34,10 @@ LEFT = {toy.item_id(n) for n in range(toy.ITEMS)} - {GONE}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Home:
+def home(two_tastes_release, tmp_path_factory) -> Home:
     """A published release as of AS_OF, and features that are materialized up to a day later, with one item more and
     one less."""
-    home = Home(tmp_path_factory.mktemp("refresh") / "home")
-    toy.fill_home(home)
-    train_ranker(home, toy.CONFIG, toy.AS_OF)
-    build_release(home, toy.CONFIG, toy.AS_OF)
+    home = Home(shutil.copytree(two_tastes_release.root, tmp_path_factory.mktemp("refresh") / "home"))
     publish(home, toy.AS_OF)
     newcomer = {**toy.items_of(LATER)[1], names.ITEM_ID: NEW, "item_title": "RED unheard-of", "item_category": "hats"}
     rows = [*toy.items_of(toy.AS_OF), *toy.items_of(LATER), newcomer]
