@@ -33,14 +33,6 @@ from training.splits import plan_windows
 pytestmark = pytest.mark.integration
 
 
-def built_home(folder, origin: str = names.ORIGIN_SESSION) -> Home:
-    home = Home(folder)
-    toy.fill_home(home, origin)
-    train_ranker(home, toy.CONFIG, toy.AS_OF)
-    build_release(home, toy.CONFIG, toy.AS_OF)
-    return home
-
-
 @pytest.fixture(scope="module")
 def judged(two_tastes_release, tmp_path_factory):
     home = Home(shutil.copytree(two_tastes_release.root, tmp_path_factory.mktemp("judged") / "home"))
@@ -174,7 +166,10 @@ def test_without_a_candidate_the_error_says_what_to_run(tmp_path):
 
 
 def test_logged_impressions_are_what_the_probabilities_are_judged_on(tmp_path):
-    home = built_home(tmp_path / "home", names.ORIGIN_IMPRESSIONS)
+    home = Home(tmp_path / "home")
+    toy.fill_home(home, names.ORIGIN_IMPRESSIONS)
+    train_ranker(home, toy.CONFIG, toy.AS_OF)
+    build_release(home, toy.CONFIG, toy.AS_OF)
     report = evaluate(home, toy.CONFIG, toy.AS_OF)
     assert report.facts["rows_from"] == "impressions"
     figures = json.loads((evaluation_folder(home, toy.AS_OF) / METRICS).read_text())["probabilities"]
