@@ -31,7 +31,7 @@ from benchmarks.two_loops import STOCK_STEP, Shop, lean_loop, our_loop, stock_lo
 from tastemaker.config import Config, load_config
 from tastemaker.moments import parse_as_of
 from tastemaker.settings import Settings
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.fit import fit_trees, window_rows
 from training.ranking.rows import RankerRows

@@ -23,13 +23,13 @@ from tastemaker import names
 from tastemaker.config import Config, ProbeConfig
 from tastemaker.errors import GateFailedError
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.steps import StepReport, digest_values, run_step, write_atomically
 from tastemaker.verdict import candidate_digest, failed_rules
 
 LOAD_SECONDS = 180.0
 _POLL_SECONDS = 0.1
 _VERSION = 1
-_CODE = [Path(__file__), Path(golden.__file__), Path(__file__).parent / "server"]
 
 
 def probe(home: Home, config: Config, as_of: datetime) -> StepReport:
@@ -70,7 +70,7 @@ def probe(home: Home, config: Config, as_of: datetime) -> StepReport:
             "bounds": digest_values(config.probe.model_dump()),
         },
         outputs=[verdict],
-        code=_CODE,
+        code=[*code_of(__name__), Path(__file__).parent / "server"],  # which is started, not imported
     )
 
 

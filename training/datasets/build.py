@@ -4,48 +4,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-import feature_repo
-import tastemaker
 from tastemaker import names
 from tastemaker.config import Config, FeaturesConfig
-from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.steps import StepReport, digest_files, run_step
-from training import splits
+from training.datasets.files import datasets_folder, items_file, requests_file
 from training.datasets.item_snapshots import DAY, item_snapshot_parts, snapshot_days
 from training.datasets.parts import write_parts
 from training.datasets.requests import requests_with_features, visible_requests
 from training.splits import Windows, plan_windows
-
-
-def datasets_folder(home: Home, as_of: datetime) -> Path:
-    """Where the training sets of one `as_of` lie."""
-    return home.training(as_of) / "datasets"
-
-
-def requests_file(home: Home, as_of: datetime) -> Path:
-    """One row per request: `fct_requests` and `recommend_v1` as of the request."""
-    return datasets_folder(home, as_of) / "requests.parquet"
-
-
-def items_file(home: Home, as_of: datetime) -> Path:
-    """The item snapshots: one row per item and `day`."""
-    return datasets_folder(home, as_of) / "items.parquet"
-
-
-def read_dataset(path: Path) -> pa.Table:
-    """Reads one training set. Raises TastemakerError when it was not built."""
-    if not path.exists():
-        raise TastemakerError(f"There is no training set at {path}; build it with 'tastemaker dataset'.")
-    return pq.read_table(path)
 
 
 def build_datasets(home: Home, config: Config, as_of: datetime) -> StepReport:
@@ -67,14 +41,7 @@ def build_datasets(home: Home, config: Config, as_of: datetime) -> StepReport:
             "features": config.features.model_dump_json(),
         },
         outputs=[datasets_folder(home, as_of)],
-        code=[
-            Path(__file__).parent,
-            Path(splits.__file__),
-            Path(feature_repo.__file__).parent,
-            Path(tastemaker.__file__).with_name("feature_tables.py"),
-            Path(tastemaker.__file__).with_name("running_session.py"),
-            FEATURES_FOLDER,
-        ],
+        code=[*code_of(__name__), FEATURES_FOLDER],
     )
 
 

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,12 @@ import pyarrow.parquet as pq
 from tastemaker import names
 from tastemaker.config import Config
 from tastemaker.errors import TastemakerError
+from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.steps import StepReport, digest_files, digest_values, read_reports, run_step, write_atomically
 from tastemaker.verdict import candidate_digest
-from training import splits
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
 from training.evaluation.answers import Answers, ask_everyone, purchases_before
 from training.evaluation.as_served import release_of, require_finite, require_same_answers
@@ -30,18 +30,13 @@ from training.evaluation.examples import examples_of
 from training.evaluation.files import METRICS, PAGE, PER_REQUEST, evaluation_folder
 from training.evaluation.judgement import judge, per_request_table, quality_table, verdict
 from training.evaluation.pictures import pictures_of
-from training.ranking import calibration
 from training.ranking.calibration import Calibration
-from training.ranking.fit import CALIBRATION, GRAPH_CODE, IMPORTANCES, ranker_folder, thinned
-from training.release import ranker_forest, trees
+from training.ranking.fit import CALIBRATION, IMPORTANCES, ranker_folder, thinned
+from training.release import ranker_forest
 from training.release.build import fused_recommender
 from training.retrieval.fit import retriever_folder
 from training.sources.trained import sources_folder
 from training.splits import plan_windows
-
-RANKING = Path(calibration.__file__).parent
-TREES = [Path(trees.__file__).parent, Path(ranker_forest.__file__)]
-JUDGING = [file for file in Path(__file__).parent.glob("*.py") if file.name != "report.py"]
 
 MAX_REQUESTS = 4_000  # a window's requests are thinned to this many: 5 ms each for the trees
 
@@ -73,7 +68,7 @@ def evaluate(home: Home, config: Config, as_of: datetime) -> StepReport:
         | {"config": digest_values(config.until_judged()), "as_of": as_of.isoformat()}
         | {"champion": _digest_of(home, champion)},
         outputs=[folder],
-        code=[*JUDGING, RANKING, *TREES, Path(splits.__file__), *GRAPH_CODE],
+        code=[*code_of(__name__), FEATURES_FOLDER],
     )
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.steps import StepReport, digest_files, digest_values, read_reports, run_step, write_atomically
 from tastemaker.verdict import read_verdict
 from training.evaluation.files import METRICS, PAGE, evaluation_folder
@@ -78,7 +79,7 @@ def write_report(home: Home, as_of: datetime) -> StepReport:
             "steps": digest_values([[step.step, step.fingerprint, step.seconds] for step in steps.values()]),
         },
         outputs=[home.report(as_of)],
-        code=[Path(__file__), TEMPLATE],
+        code=[*code_of(__name__), TEMPLATE],
     )
 
 

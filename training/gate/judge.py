@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from tastemaker import verdict as verdicts
 from tastemaker.config import Config
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step
 from training.evaluation.current_champion import Published, current_champion
 from training.evaluation.files import METRICS, evaluation_folder
@@ -64,7 +64,7 @@ def gate(home: Home, config: Config, as_of: datetime) -> StepReport:
             "rules": digest_values(config.release_gate.model_dump()),
         },
         outputs=[home.verdict(as_of)],
-        code=[Path(__file__).parent, Path(verdicts.__file__)],
+        code=code_of(__name__),
     )
     verdicts.require_passed(home, as_of)
     return report

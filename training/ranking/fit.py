@@ -13,31 +13,18 @@ import tensorflow as tf
 
 from tastemaker.config import Config, RankerConfig
 from tastemaker.errors import TastemakerError
+from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step, write_atomically
-from training import feature_tensors, sources, splits, vocabulary
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import DAY
-from training.ranking import past, row_scatter
 from training.ranking.calibration import Calibration, fit_calibration, log_loss, reliability
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.rows import RankerRows, ranker_rows
 from training.ranking.tree_curves import TreeCurves, called, run_name
-from training.release import (
-    candidates,
-    fused_graph,
-    inputs,
-    item_index,
-    item_masks,
-    item_snapshot,
-    item_universe,
-    kmeans,
-    probe_choice,
-    row_blocks,
-    sample_users,
-)
 from training.release.fused_graph import FusedRecommender
-from training.retrieval import encoders, named_weights, two_tower
+from training.release.sample_users import sample_users
 from training.retrieval.fit import for_ranker_folder
 from training.retrieval.two_tower import TwoTower
 from training.sources import trained
@@ -63,29 +50,6 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
         "lambdarank_truncation_level": STOPPING_K + 10,
     },
 }
-
-GRAPH_CODE = [
-    Path(module.__file__ or "")
-    for module in (
-        candidates,
-        fused_graph,
-        inputs,
-        item_index,
-        item_masks,
-        item_snapshot,
-        item_universe,
-        kmeans,
-        probe_choice,
-        row_blocks,
-        sample_users,
-        past,
-        row_scatter,
-        feature_tensors,
-        vocabulary,
-        two_tower,
-        named_weights,
-    )
-] + [Path(encoders.__file__).parent, Path(sources.__file__).parent]
 
 
 def ranker_folder(home: Home, as_of: datetime) -> Path:
@@ -116,7 +80,7 @@ def train_ranker(home: Home, config: Config, as_of: datetime) -> StepReport:
             "as_of": as_of.isoformat(),
         },
         outputs=[folder],
-        code=[Path(__file__).parent, Path(splits.__file__), *GRAPH_CODE],
+        code=[*code_of(__name__), FEATURES_FOLDER],
     )
 
 
@@ -166,7 +130,7 @@ def window_rows(
         config.candidates,
         config.features.history_length,
         config.features.neighbours,
-        sample_users.sample_users(home, config, as_of),
+        sample_users(home, config, as_of),
         trained.TrainedSources.load(trained.for_ranker_folder(home, as_of)),
     )
 

@@ -10,17 +10,16 @@ import pyarrow as pa
 
 from tastemaker import names
 from tastemaker.config import Config
+from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.moments import as_of_slug
 from tastemaker.steps import StepReport, digest_files, digest_values, read_reports, run_step
-from training import splits
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
-from training.ranking import calibration as calibrating
-from training.ranking import features, past, row_scatter
 from training.ranking.calibration import Calibration
 from training.ranking.features import FEATURE_NAMES
-from training.ranking.fit import CALIBRATION, GRAPH_CODE, ranker_folder
+from training.ranking.fit import CALIBRATION, ranker_folder
 from training.release import golden, manifest, ranker_forest, saved_model, warmup
 from training.release.fused_graph import FusedRecommender
 from training.release.item_masks import BAKED_BYTES
@@ -30,16 +29,6 @@ from training.retrieval.two_tower import TwoTower
 from training.sources.trained import TrainedSources, sources_folder
 from training.splits import plan_windows
 
-RELEASE_CODE = [
-    Path(__file__),
-    Path(splits.__file__),
-    Path(__file__).parent / "trees",
-    *(
-        Path(module.__file__ or "")
-        for module in (golden, manifest, ranker_forest, saved_model, warmup, calibrating, features, past, row_scatter)
-    ),
-    *GRAPH_CODE,
-]
 FALLBACK_ITEMS = 100  # popular items in the manifest, for a caller whose model server does not answer
 
 
@@ -56,7 +45,7 @@ def build_release(home: Home, config: Config, as_of: datetime) -> StepReport:
         lambda: _build(home, config, as_of),
         inputs={**made_of(home, config, as_of), "requests": digest_files([requests_file(home, as_of)])},
         outputs=[home.candidate(as_of)],
-        code=RELEASE_CODE,
+        code=[*code_of(__name__), FEATURES_FOLDER],
     )
 
 

@@ -7,7 +7,6 @@ stay good for longer. Between two trainings this keeps a release's items as fres
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,17 +14,18 @@ import pyarrow as pa
 from tastemaker import names
 from tastemaker.config import Config
 from tastemaker.errors import TastemakerError
+from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.moments import as_of_slug
 from tastemaker.release_labels import STABLE, labelled_version
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step
-from training.datasets import item_snapshots as snapshots
-from training.datasets.build import requests_file
+from training.datasets.files import requests_file
 from training.datasets.item_snapshots import item_snapshots
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.fit import ranker_folder
 from training.release import manifest
-from training.release.build import RELEASE_CODE, assembled, made_of, newest_requests, write_release
+from training.release.build import assembled, made_of, newest_requests, write_release
 from training.retrieval.fit import retriever_folder
 from training.sources.trained import sources_folder
 
@@ -57,7 +57,7 @@ def refresh_release(home: Home, as_of: datetime) -> StepReport:
             "as_of": as_of.isoformat(),
         },
         outputs=[home.candidate(as_of)],
-        code=[Path(__file__), Path(snapshots.__file__), *RELEASE_CODE],
+        code=[*code_of(__name__), FEATURES_FOLDER],
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tastemaker.config import Config
 from tastemaker.home import Home
-from training.datasets.build import read_dataset, requests_file
+from training.datasets.files import read_dataset, requests_file
 from training.feature_tensors import query_tensors
 from training.splits import plan_windows
 

@@ -19,18 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-import tastemaker
 from tastemaker import names
 from tastemaker.config import Config, RetrieverConfig
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.moments import as_of_slug, from_microseconds, microseconds
 from tastemaker.steps import StepReport, digest_files, run_step
-from training import feature_tensors, splits, tensorboard_run, vocabulary
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import DAY
-from training.evaluation import metrics, order
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.retrieval.batches import Learning, Rows
 from training.retrieval.examples import Pairs, Snapshots, pair_examples
@@ -44,6 +42,7 @@ from training.retrieval.warm_start import WarmStart, warm_start
 from training.retrieval.window_judge import RECALLS, WindowJudge, taken
 from training.splits import Window, Windows, plan_windows
 from training.tensorboard_run import TensorBoardRun
+from training.vocabulary import Vocabulary
 
 STOPPING_K = 20
 # What a refresh with the last 90 days gains on Online Retail as of 2011-11-12: recall@150 of the four weeks before, by
@@ -73,7 +72,6 @@ def train_retriever(home: Home, config: Config, as_of: datetime) -> StepReport:
     """
     requests, items = requests_file(home, as_of), items_file(home, as_of)
     start = _start(home, config, as_of) if config.retriever.warm_start else None
-    beside = (feature_tensors, splits, vocabulary, tensorboard_run, metrics, order)
     return run_step(
         home,
         as_of,
@@ -87,12 +85,7 @@ def train_retriever(home: Home, config: Config, as_of: datetime) -> StepReport:
             "warm_start": digest_files([start.folder]) if start else "",
         },
         outputs=[retriever_folder(home, as_of)],
-        code=[
-            Path(__file__).parent,
-            *(Path(module.__file__ or "") for module in beside),
-            Path(tastemaker.__file__).with_name("feature_tables.py"),
-            FEATURES_FOLDER,
-        ],
+        code=[*code_of(__name__), FEATURES_FOLDER],
     )
 
 
@@ -309,7 +302,7 @@ class RetrieverTraining:
     def _pairs_before(self, end: datetime) -> Pairs:
         return self.pairs.select((self.moments < microseconds(end))[self.pairs.request])
 
-    def _vocabularies(self, pairs: Pairs, end: datetime) -> dict[str, vocabulary.Vocabulary]:
+    def _vocabularies(self, pairs: Pairs, end: datetime) -> dict[str, Vocabulary]:
         requests = _before(end, self.requests, names.REQUEST_TIMESTAMP)
         return tower_vocabularies(_shape(self.settings, end), requests, self.items, pairs, self.snapshots)
 

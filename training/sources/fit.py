@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,14 @@ import scipy.sparse as sp
 from tastemaker import names
 from tastemaker.config import CandidatesConfig, Config
 from tastemaker.errors import TastemakerError
+from tastemaker.feature_tables import FEATURES_FOLDER
 from tastemaker.home import Home
+from tastemaker.imported_code import code_of
 from tastemaker.moments import as_of_slug, microseconds
 from tastemaker.steps import StepReport, digest_files, digest_values, run_step
-from training import splits
-from training.datasets.build import items_file, read_dataset, requests_file
-from training.evaluation import metrics, order
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.feature_tensors import column_of, request_timestamps
-from training.ranking.fit import GRAPH_CODE, thinned
+from training.ranking.fit import thinned
 from training.release.fused_graph import FusedRecommender
 from training.release.item_universe import ItemUniverse
 from training.retrieval.fit import for_ranker_folder as retriever_for_ranker
@@ -65,7 +64,7 @@ def train_sources(home: Home, config: Config, as_of: datetime) -> StepReport:
             "as_of": as_of.isoformat(),
         },
         outputs=[sources_folder(home, as_of)],
-        code=[*(Path(module.__file__ or "") for module in (splits, metrics, order)), *GRAPH_CODE],
+        code=[*code_of(__name__), FEATURES_FOLDER],
     )
 
 

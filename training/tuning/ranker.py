@@ -15,7 +15,7 @@ from tastemaker.config import Config, RankerConfig
 from tastemaker.home import Home
 from tastemaker.moments import as_of_slug
 from tastemaker.steps import digest_files, digest_values
-from training.datasets.build import items_file, requests_file
+from training.datasets.files import items_file, requests_file
 from training.evaluation.metrics import ndcg
 from training.evaluation.order import hits_of_pairs
 from training.ranking.fit import THREADS, fit_trees, window_rows

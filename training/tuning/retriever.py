@@ -13,7 +13,7 @@ from tastemaker.config import Config
 from tastemaker.home import Home
 from tastemaker.moments import as_of_slug
 from tastemaker.steps import digest_files, digest_values
-from training.datasets.build import items_file, requests_file
+from training.datasets.files import items_file, requests_file
 from training.retrieval.fit import RetrieverTraining
 from training.splits import plan_windows
 from training.tensorboard_run import TensorBoardRun

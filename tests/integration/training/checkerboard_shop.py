@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tastemaker.config import Config, RetrieverConfig, SplitConfig
 from tastemaker.feature_tables import Feature
 from tastemaker.home import Home
-from training.datasets.build import items_file, requests_file
+from training.datasets.files import items_file, requests_file
 from training.feature_tensors import item_features, user_features
 
 START = datetime(2020, 1, 1, tzinfo=UTC)

@@ -14,7 +14,8 @@ from tastemaker.home import Home
 from tastemaker.moments import microseconds
 from tastemaker.steps import digest_files
 from training.datasets import item_snapshots, requests
-from training.datasets.build import build_datasets, items_file, read_dataset, requests_file
+from training.datasets.build import build_datasets
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
 
 pytestmark = pytest.mark.integration

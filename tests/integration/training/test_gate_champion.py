@@ -18,7 +18,7 @@ from tastemaker.errors import GateFailedError, TastemakerError
 from tastemaker.home import Home
 from tastemaker.steps import digest_files
 from tastemaker.verdict import read_verdict
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.evaluation.champion import contender
 from training.evaluation.current_champion import Published
 from training.evaluation.evaluate import evaluate

@@ -19,7 +19,7 @@ from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import feature_tables
 from tastemaker.home import Home
-from training.datasets.build import items_file, read_dataset
+from training.datasets.files import items_file, read_dataset
 from training.datasets.item_snapshots import item_snapshots
 from training.feature_tensors import query_tensors
 from training.release.build import assembled

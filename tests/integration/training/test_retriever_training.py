@@ -17,7 +17,7 @@ from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 from tastemaker.moments import as_of_slug, microseconds
 from tastemaker.steps import digest_files
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.datasets.item_snapshots import snapshot_of
 from training.feature_tensors import item_features, item_tensors, missing_tensors, query_tensors, user_features
 from training.retrieval.fit import for_ranker_folder, retriever_folder, train_retriever

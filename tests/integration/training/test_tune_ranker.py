@@ -14,7 +14,7 @@ from toys.event_files import curves_of, notes_of
 from tastemaker.config import Config
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.ranking.rows import RankerRows
 from training.splits import plan_windows
 from training.tuning import ranker as studies

@@ -20,7 +20,7 @@ from tastemaker.config import Config
 from tastemaker.errors import BusyError, TastemakerError
 from tastemaker.home import Home
 from tastemaker.steps import exclusive
-from training.datasets.build import items_file, read_dataset, requests_file
+from training.datasets.files import items_file, read_dataset, requests_file
 from training.splits import plan_windows
 from training.tuning import retriever as studies
 from training.tuning import space
