@@ -42,15 +42,9 @@ from training.feature_tensors import item_features, missing_tensors
 from training.retrieval.batches import Learning, Rows
 from training.retrieval.examples import Pairs
 from training.retrieval.item_graph import ItemGraph
+from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import (
-    HISTORY_COUNTS,
-    HISTORY_ITEM_IDS,
-    HISTORY_TIMESTAMPS,
-    WORDS,
-    TowerConfig,
-    TwoTower,
-)
+from training.retrieval.two_tower import HISTORY_COUNTS, HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, WORDS, TwoTower
 from training.vocabulary import PADDING, RESERVED, Vocabulary
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "gowalla.json"

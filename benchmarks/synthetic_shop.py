@@ -23,7 +23,8 @@ from training.release.fused_graph import FusedRecommender
 from training.release.item_snapshot import ITEM_NUMBERS
 from training.release.sample_users import SAMPLE_USERS
 from training.release.trees import CompiledForest
-from training.retrieval.two_tower import TowerConfig, TwoTower
+from training.retrieval.tower_shape import TowerConfig
+from training.retrieval.two_tower import TwoTower
 from training.vocabulary import RESERVED, Vocabulary, title_words
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)

@@ -29,9 +29,10 @@ from training.feature_tensors import query_tensors, request_timestamps
 from training.retrieval.batches import Learning, Rows, pair_weights, sampling_probability
 from training.retrieval.examples import Pairs, Snapshots, pair_examples
 from training.retrieval.recall import positives_of
+from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.tower_vocabularies import tower_vocabularies
 from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import TowerConfig, TwoTower, candidate_tensors
+from training.retrieval.two_tower import TwoTower, candidate_tensors
 from training.splits import plan_windows
 
 K = 20

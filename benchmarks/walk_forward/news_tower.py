@@ -14,9 +14,10 @@ from tastemaker.moments import microseconds
 from training.feature_tensors import column_of, query_tensors, request_timestamps
 from training.retrieval.batches import Learning, Rows
 from training.retrieval.examples import MISSING, Pairs
+from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.tower_vocabularies import WORD_TITLES
 from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import WORDS, TowerConfig, TwoTower, candidate_tensors
+from training.retrieval.two_tower import WORDS, TwoTower, candidate_tensors
 from training.vocabulary import RESERVED, UNKNOWN, Vocabulary
 
 LEARNT_AGAIN_HOURS = 6  # each hour the requests of the last six are gone through once, the older the lighter

@@ -27,7 +27,8 @@ from tastemaker.home import Home
 from tastemaker.moments import microseconds
 from training.feature_tensors import item_features, user_features
 from training.release.item_universe import ItemUniverse
-from training.retrieval.two_tower import TowerConfig, TwoTower
+from training.retrieval.tower_shape import TowerConfig
+from training.retrieval.two_tower import TwoTower
 from training.sources.blend import Blend
 from training.sources.fit import learnt
 from training.sources.trained import TrainedSources, for_ranker_folder, sources_folder

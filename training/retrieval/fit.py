@@ -35,9 +35,10 @@ from training.retrieval.examples import Pairs, Snapshots, pair_examples
 from training.retrieval.item_graph import ItemGraph
 from training.retrieval.item_space import item_space
 from training.retrieval.recall import Ranking
+from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.tower_vocabularies import tower_vocabularies
 from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import TowerConfig, TwoTower, candidate_tensors
+from training.retrieval.two_tower import TwoTower, candidate_tensors
 from training.retrieval.warm_start import WarmStart, warm_start
 from training.retrieval.window_judge import RECALLS, WindowJudge, taken
 from training.splits import Window, Windows, plan_windows

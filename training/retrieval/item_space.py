@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from tastemaker import names
 from training.feature_tensors import column_of
-from training.retrieval.two_tower import ITEM_TITLE, TwoTower, candidate_tensors
+from training.retrieval.tower_shape import ITEM_TITLE
+from training.retrieval.two_tower import TwoTower, candidate_tensors
 
 SHOWN = 10_000  # the most popular ones; a browser turns that many points smoothly
 POPULARITY = "item_interactions_30d"

@@ -7,7 +7,8 @@ import pyarrow.compute as pc
 from tastemaker import names
 from training.feature_tensors import column_of
 from training.retrieval.examples import Pairs, Snapshots
-from training.retrieval.two_tower import ITEM_TITLE, WORDS, TowerConfig
+from training.retrieval.tower_shape import ITEM_TITLE, TowerConfig
+from training.retrieval.two_tower import WORDS
 from training.vocabulary import Vocabulary, title_words
 
 WORD_TITLES = 2  # a word in one title only says no more than the item's id

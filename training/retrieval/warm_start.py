@@ -12,7 +12,7 @@ from typing import Any
 
 from tastemaker.home import Home
 from tastemaker.moments import as_of_slug, microseconds
-from training.retrieval.two_tower import TowerConfig
+from training.retrieval.tower_shape import TowerConfig
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from training.feature_tensors import item_features, missing_tensors, user_featur
 from training.retrieval.batches import Learning, Rows
 from training.retrieval.encoders import ENCODERS
 from training.retrieval.examples import Pairs
+from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import WORDS, TowerConfig, TwoTower
+from training.retrieval.two_tower import WORDS, TwoTower
 from training.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.integration

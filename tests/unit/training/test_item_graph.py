@@ -9,7 +9,8 @@ import tensorflow as tf
 from tastemaker.errors import TastemakerError
 from training.feature_tensors import item_features, missing_tensors, user_features
 from training.retrieval.item_graph import NEIGHBOURS, ItemGraph, Smoothing
-from training.retrieval.two_tower import ITEMS, LEARNT_ITEMS, WORDS, TowerConfig, TwoTower
+from training.retrieval.tower_shape import TowerConfig
+from training.retrieval.two_tower import ITEMS, LEARNT_ITEMS, WORDS, TwoTower
 from training.vocabulary import RESERVED, Vocabulary
 
 ROWS = 9

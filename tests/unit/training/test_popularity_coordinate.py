@@ -18,8 +18,9 @@ from training.release.fused_graph import FusedRecommender
 from training.retrieval.batches import Learning, Rows
 from training.retrieval.examples import Pairs
 from training.retrieval.item_graph import ItemGraph
+from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import ITEMS, POPULARITY, WORDS, TowerConfig, TwoTower
+from training.retrieval.two_tower import ITEMS, POPULARITY, WORDS, TwoTower
 from training.vocabulary import RESERVED, Vocabulary
 
 STRENGTH = 0.05

@@ -9,8 +9,9 @@ import tensorflow as tf
 from training.feature_tensors import item_features, missing_tensors, user_features
 from training.retrieval.batches import Learning, Rows, batches_of, latest_snapshots, log_presence, pair_weights
 from training.retrieval.examples import Pairs
+from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.training_loop import TowerTraining, hidden_users
-from training.retrieval.two_tower import WORDS, TowerConfig, TwoTower
+from training.retrieval.two_tower import WORDS, TwoTower
 from training.vocabulary import Vocabulary
 
 DAY = 86_400_000_000

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import feature_tables
 from training.feature_tensors import item_features, item_specs, missing_tensors, query_specs, user_features
-from training.retrieval.two_tower import WORDS, TowerConfig, TwoTower
+from training.retrieval.tower_shape import TowerConfig
+from training.retrieval.two_tower import WORDS, TwoTower
 from training.vocabulary import Vocabulary
 
 DAY = 86_400_000_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tastemaker.moments import as_of_slug, microseconds
-from training.retrieval.two_tower import TowerConfig
+from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.warm_start import warm_start
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
