@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import feature_repo
 from tastemaker import names
 from tastemaker.config import Config, FeaturesConfig
 from tastemaker.feature_tables import FEATURES_FOLDER
@@ -41,7 +43,7 @@ def build_datasets(home: Home, config: Config, as_of: datetime) -> StepReport:
             "features": config.features.model_dump_json(),
         },
         outputs=[datasets_folder(home, as_of)],
-        code=[*code_of(__name__), FEATURES_FOLDER],
+        code=[*code_of(__name__), Path(feature_repo.__file__).parent, FEATURES_FOLDER],  # whose YAML is read, too
     )
 
 

@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tastemaker.config import Config
+from tastemaker.home import Home
 from tastemaker.imported_code import code_of
 from tastemaker.settings import PROJECT_ROOT
+from training.datasets import build
 
 STEPS = (
     "training.datasets.build",
@@ -58,6 +63,18 @@ def test_a_module_that_is_not_there_is_named(project: Path) -> None:
 def test_what_is_fused_into_a_release_is_its_code() -> None:
     found = {str(file.relative_to(PROJECT_ROOT)) for file in code_of("training.release.build")}
     assert {"training/release/block_top_k.py", "training/sources/user_knn.py", "tastemaker/names.py"} <= found
+
+
+def test_the_store_that_the_training_sets_are_joined_from_is_code_of_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Sequence[Path]] = {}
+    monkeypatch.setattr(build, "run_step", lambda *_, **given: asked.update(code=given["code"]))
+    home = Home(tmp_path)
+    for folder in (home.warehouse, home.offline_store):
+        folder.mkdir(parents=True)
+    build.build_datasets(home, Config(version=1), datetime(2026, 3, 1, tzinfo=UTC))
+    assert any((PROJECT_ROOT / "feature_repo" / "feature_store.yaml").is_relative_to(path) for path in asked["code"])
 
 
 @pytest.mark.integration
