@@ -7,6 +7,7 @@ day's it is saved as the release. What trains and what serves is one function.
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -101,6 +102,14 @@ class FusedRecommender(tf.Module):
         """Makes the graph complete. `release` is the name it answers with."""
         self._forest, self._calibration, self._release = forest, calibration, release
         self.item_masks = ItemMasks(forest, self.snapshot, self.sources.popularity)
+
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        """What a SavedModel holds beside its signatures: all that they read, and `candidate_features` to look inside.
+
+        TensorFlow's own answer has every method that is a `tf.function`, traced once more for being saved.
+        """
+        children: dict[str, Any] = super()._trackable_children("checkpoint", **kwargs)
+        return children | ({"candidate_features": self.candidate_features} if save_type == "savedmodel" else {})
 
     # -- what trains the ranker ----------------------------------------------------------------------------------------
 

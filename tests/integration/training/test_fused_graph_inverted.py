@@ -159,3 +159,5 @@ def test_saved_and_restored_it_answers_the_same(inverted, user, tmp_path):
             np.testing.assert_array_equal(found[name].numpy(), tensor.numpy(), err_msg=f"{signature} {name}")
             np.testing.assert_array_equal(answer, tensor.numpy(), err_msg=f"{signature} {name}")
     served.close()
+    assert {getattr(inverted, name).experimental_get_tracing_count() for name in SIGNATURE_INPUTS} == {1}
+    assert inverted.item_features.experimental_get_tracing_count() == 0  # nobody who asks the release has a use for it

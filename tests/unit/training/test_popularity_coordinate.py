@@ -158,6 +158,6 @@ def test_a_saved_graph_answers_the_same(graph, user, tmp_path):
     asked = {"item_ids": tf.constant([toy.item_id(4)]), "k": tf.constant(4)}
     tf.saved_model.save(graph, str(tmp_path / "m"), signatures={"similar_items": graph.similar_items})
     restored = tf.saved_model.load(str(tmp_path / "m"))
-    ours, theirs = graph.similar_items(asked), restored.similar_items(asked)
+    ours, theirs = graph.similar_items(asked), restored.signatures["similar_items"](**asked)
     for name, values in ours.items():
         np.testing.assert_array_equal(theirs[name], values)
