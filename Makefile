@@ -9,7 +9,7 @@ export TF_USE_LEGACY_KERAS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve bench-training bench-gowalla bench-scale bench-globo clean
+.PHONY: help setup demo up test test-unit lint bench bench-pit bench-lookup bench-trees bench-reliability bench-index bench-encoders bench-serve bench-training bench-warm bench-gowalla bench-scale bench-globo clean
 
 help:  ## tell what each target does
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-reliability: $(READY)  ## the model server in trouble: ten times the load,
 
 bench-training: $(READY)  ## loop beside TFRS's, trees beside LightGBM's, on a TASTEMAKER_HOME with models; SEEDS=3
 	$(BIN)/python -W ignore -m benchmarks.training_speed --date $$(date -u +%F) $(if $(SEEDS),--seeds $(SEEDS)) --out benchmarks/results/training_speed.json
+
+bench-warm: $(READY)  ## seven days of warm starts beside cold ones, on a TASTEMAKER_HOME with features
+	$(BIN)/python -W ignore -m benchmarks.warm_start --date $$(date -u +%F)
 
 bench-gowalla: $(READY)  ## the two towers on Gowalla beside published models; GOWALLA=folder of its files
 	$(BIN)/python -W ignore -m benchmarks.gowalla --data $(GOWALLA) --date $$(date -u +%F)

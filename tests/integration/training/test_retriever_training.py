@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from checkerboard_shop import AS_OF, COLD_ITEM, COLORS, CONFIG, ITEMS, RANKER_ITEM, write_datasets
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
+from toys.checkerboard_shop import AS_OF, COLD_ITEM, COLORS, CONFIG, ITEMS, RANKER_ITEM, write_datasets
 from toys.event_files import curves_of, notes_of
 
 from tastemaker.errors import TastemakerError

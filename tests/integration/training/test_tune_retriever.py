@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from checkerboard_shop import AS_OF, CONFIG, write_datasets
 from optuna.trial import TrialState
+from toys.checkerboard_shop import AS_OF, CONFIG, write_datasets
 
 from tastemaker.config import Config
 from tastemaker.errors import BusyError, TastemakerError
