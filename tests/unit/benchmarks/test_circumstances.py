@@ -34,6 +34,7 @@ def test_the_programs_are_found():
         "serve",
         "training_speed",
         "walk_forward",
+        "warm_start",
     }
 
 
