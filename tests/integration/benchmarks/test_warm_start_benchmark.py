@@ -11,6 +11,7 @@ from benchmarks import warm_start
 from tastemaker.home import Home
 from tastemaker.moments import as_of_slug
 from training.datasets.files import items_file, requests_file
+from training.retrieval.fit import retriever_folder, train_retriever
 
 pytestmark = pytest.mark.integration
 
@@ -53,3 +54,11 @@ def test_a_chain_with_a_day_missing_is_no_chain(home):
     warm_start.day_of(home, toy.CONFIG, toy.AS_OF - timedelta(days=2), ("cold",))
     with pytest.raises(RuntimeError, match="began with 20200408T000000Z, not with 20200409T000000Z"):
         warm_start.day_of(home, toy.CONFIG, toy.AS_OF, ("warm",))
+
+
+def test_a_run_that_stands_is_trained_again_so_that_its_seconds_are_true(home):
+    train_retriever(home, toy.CONFIG, toy.AS_OF)
+    tower = retriever_folder(home, toy.AS_OF) / "tower.json"
+    stood = tower.stat().st_mtime_ns
+    warm_start.trained(home, toy.CONFIG, toy.AS_OF, warm=False)
+    assert tower.stat().st_mtime_ns > stood
