@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from toys.two_tastes import ARROW
 
 from tastemaker.config import Config, RetrieverConfig, SplitConfig
 from tastemaker.feature_tables import Feature
@@ -26,15 +27,6 @@ CONFIG = Config(
         embedding_dimension=16, batch_size=128, max_epochs=6, patience=2, learning_rate=0.01, seed=3
     ),
 )
-ARROW = {
-    "varchar": pa.string(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "varchar[]": pa.list_(pa.string()),
-    "bigint[]": pa.list_(pa.int64()),
-    "double[]": pa.list_(pa.float64()),
-}
 
 
 def write_datasets(home: Home) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+from toys.two_tastes import ARROW
 
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import Feature
@@ -20,15 +21,6 @@ from training.feature_tensors import (
     with_defaults,
 )
 
-ARROW = {
-    "varchar": pa.string(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "varchar[]": pa.list_(pa.string()),
-    "bigint[]": pa.list_(pa.int64()),
-    "double[]": pa.list_(pa.float64()),
-}
 ROWS = {
     "varchar": ["a", None, "", "ü"],
     "bigint": [3, None, 0, -7],
