@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestration.airflow_sqlite import write_local_settings
 from orchestration.services import Service
 from tastemaker.settings import PROJECT_ROOT, Settings
 
@@ -37,6 +38,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
 
 def airflow_service(settings: Settings, extra: Mapping[str, str]) -> Service:
     """`airflow standalone`, ready when its scheduler, DAG processor and API server are."""
+    write_local_settings(settings.paths.airflow)
     return Service(
         name="Airflow",
         command=[str(Path(sys.executable).parent / "airflow"), "standalone"],
