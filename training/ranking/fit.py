@@ -23,7 +23,7 @@ from training.ranking.calibration import Calibration, fit_calibration, log_loss,
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.rows import RankerRows, ranker_rows
 from training.ranking.tree_curves import TreeCurves, called, run_name
-from training.release.fused_graph import FusedRecommender
+from training.release.candidate_graph import CandidateGraph
 from training.release.sample_users import sample_users
 from training.retrieval.fit import for_ranker_folder
 from training.retrieval.two_tower import TwoTower
@@ -124,7 +124,7 @@ def window_rows(
     if until is not None:
         known = Window("known", None, until)
         requests, items = known.select(requests), known.select(items, DAY)
-    graph = FusedRecommender(
+    graph = CandidateGraph(
         TwoTower.load(for_ranker_folder(home, as_of)),
         items,
         config.candidates,

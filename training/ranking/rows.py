@@ -18,7 +18,7 @@ from tastemaker import names
 from training.datasets.item_snapshots import by_snapshot, snapshot_of
 from training.feature_tensors import column_of, padded, query_tensors
 from training.ranking.features import FEATURE_NAMES
-from training.release.fused_graph import FusedRecommender
+from training.release.candidate_graph import CandidateGraph
 
 REQUESTS_AT_ONCE = 256  # 256 × 300 candidates × 60 features: 18 MB on their way out of the graph
 
@@ -53,7 +53,7 @@ class RankerRows:
         return self.features[chosen], self.labels[chosen]
 
 
-def ranker_rows(graph: FusedRecommender, requests: pa.Table, items: pa.Table) -> RankerRows:
+def ranker_rows(graph: CandidateGraph, requests: pa.Table, items: pa.Table) -> RankerRows:
     """The rows of every request, snapshot by snapshot, each as its own moment's snapshot in the graph makes them.
 
     Args:
@@ -102,14 +102,14 @@ def _parts(requests: pa.Table) -> Iterator[pa.Table]:
         yield from (chosen.slice(at, REQUESTS_AT_ONCE) for at in range(0, len(chosen), REQUESTS_AT_ONCE))
 
 
-def _candidates(graph: FusedRecommender, part: pa.Table) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
+def _candidates(graph: CandidateGraph, part: pa.Table) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
     """Item ids `[B, C]`, which of them count bool `[B, C]`, features `[B, C, F]`."""
     user = {name: tf.constant(values) for name, values in query_tensors(part).items()}
     found = graph.candidate_features(user, tf.constant([[""]]))
     return _texts(found["item_ids"].numpy()), found["valid"].numpy(), found["features"].numpy()
 
 
-def _shown(graph: FusedRecommender, part: pa.Table) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
+def _shown(graph: CandidateGraph, part: pa.Table) -> tuple[list[list[str]], np.ndarray, np.ndarray]:
     user = {name: tf.constant(values) for name, values in query_tensors(part).items()}
     ids = padded(column_of(part, names.SHOWN_ITEM_IDS), "", object)
     found = graph.item_features(user, tf.constant(ids))

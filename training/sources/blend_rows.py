@@ -8,11 +8,11 @@ from tastemaker import names
 from training.datasets.item_snapshots import by_snapshot, snapshot_of
 from training.feature_tensors import column_of, query_tensors
 from training.ranking.rows import REQUESTS_AT_ONCE
-from training.release.fused_graph import FusedRecommender
+from training.release.candidate_graph import CandidateGraph
 from training.sources.blend import BlendRows
 
 
-def blend_rows(graph: FusedRecommender, requests: pa.Table, items: pa.Table) -> BlendRows:
+def blend_rows(graph: CandidateGraph, requests: pa.Table, items: pa.Table) -> BlendRows:
     """Every candidate of every request, as the snapshot of its own moment in the graph makes them.
 
     Args:

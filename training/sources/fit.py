@@ -27,7 +27,7 @@ from tastemaker.steps import StepReport, digest_files, digest_values, run_step
 from training.datasets.files import items_file, read_dataset, requests_file
 from training.feature_tensors import column_of, request_timestamps
 from training.ranking.fit import thinned
-from training.release.fused_graph import FusedRecommender
+from training.release.candidate_graph import CandidateGraph
 from training.release.item_universe import ItemUniverse
 from training.retrieval.fit import for_ranker_folder as retriever_for_ranker
 from training.retrieval.two_tower import TwoTower
@@ -124,7 +124,7 @@ def _train(home: Home, config: Config, as_of: datetime) -> Mapping[str, Any]:
     ranker, test = windows.ranker.start, windows.test.start
     assert ranker is not None and test is not None
     for_ranker = learnt(requests, universe, ranker, config.candidates, Blend())
-    graph = FusedRecommender(
+    graph = CandidateGraph(
         TwoTower.load(retriever_for_ranker(home, as_of)),
         items,
         config.candidates.model_copy(update={"ranked": EVERYTHING}),
