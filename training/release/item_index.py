@@ -107,14 +107,10 @@ class ExactIndex(tf.Module):
 
     def _alone(self, query: tf.Tensor) -> tf.Tensor:
         """The products of a query `[1, D]`."""
-        products = tf.raw_ops.BatchMatMulV2(x=query[None], y=self.columns)
-        return tf.reshape(products, [1, -1])[:, : self._items.vectors.shape[0]]
+        return _products(query, self.columns)[None, : self._items.vectors.shape[0]]
 
     def _columns(self) -> tf.Tensor:
-        """float32 `[rows / SIDE_BY_SIDE, D, SIDE_BY_SIDE]`: in each block an item is a column."""
-        rows, width = self._items.vectors.shape
-        padded = tf.pad(self._items.vectors, [[0, -rows % SIDE_BY_SIDE], [0, 0]])
-        return tf.transpose(tf.reshape(padded, [-1, SIDE_BY_SIDE, width]), [0, 2, 1])
+        return _as_columns(self._items.vectors)
 
     def _handicap(self) -> tf.Tensor:
         return tf.where(self._items.available, 0.0, tf.float32.min)
@@ -143,7 +139,7 @@ class InvertedFile(tf.Module):
             value = tf.zeros([0, *inner], dtype)
             return tf.Variable(value, trainable=False, shape=tf.TensorShape([None, *inner]), name=name)
 
-        self.means = variable("means", tf.float32, width + 1)  # [cells, D + 1], the spread last
+        self.means = variable("means", tf.float32, width + 1, SIDE_BY_SIDE)  # of the cells, columns; the spread last
         self.starts = variable("starts", tf.int32)  # [cells + 1]
         self.vectors = variable("vectors", tf.float32, width)  # [available, D], cell after cell
         self.members = variable("members", tf.int32)  # [available], what the rows of `vectors` are in the items
@@ -186,7 +182,7 @@ class InvertedFile(tf.Module):
                 for c in self._choices
             ]
         if kind == "inverted_file":
-            described["cells"] = int(tf.shape(self.means)[0])
+            described["cells"] = int(tf.shape(self.starts)[0]) - 1
         return described
 
     def _build(self, available: np.ndarray, vectors: np.ndarray, queries: np.ndarray) -> None:
@@ -198,19 +194,28 @@ class InvertedFile(tf.Module):
         by_cell = np.argsort(cell_of, kind="stable")
         vectors = vectors[by_cell]
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-        self.means.assign(np.concatenate([means, spread[:, None]], axis=1))
-        promise = tf.linalg.matmul(_reaching(tf.constant(queries)), self.means, transpose_b=True).numpy()
+        of_cells = tf.concat([means, spread[:, None]], axis=1)
+        promise = tf.linalg.matmul(_reaching(tf.constant(queries)), of_cells, transpose_b=True).numpy()
         lengths = [length for length in LENGTHS if length <= len(available)]
         self._choices = tuple(choose_probes(queries, vectors, starts, promise, lengths, self._recall, WORTH_SCANNING))
+        self.means.assign(_as_columns(of_cells))
         self.starts.assign(starts)
         self.vectors.assign(vectors)
         self.members.assign(available[by_cell])
         self.probes[: len(lengths)].assign([choice.probes for choice in self._choices])
 
+    def likely_cells(self, query: tf.Tensor, probes: tf.Tensor) -> tf.Tensor:
+        """The `probes` cells int64 `[probes]` that promise a query `[1, D]` most, in the order of memory.
+
+        To a query of zeros all promise the same: no more are asked for that, and which of equals is left open.
+        """
+        promise = _products(_reaching(query), self.means)[: tf.shape(self.starts)[0] - 1]
+        last = tf.raw_ops.NthElement(input=promise, n=probes - 1, reverse=True)
+        return tf.where(promise >= last)[:probes, 0]
+
     def _probed(self, query: tf.Tensor, probes: tf.Tensor, count: tf.Tensor) -> dict[str, tf.Tensor]:
         """Of one query `[1, D]`: scores and items `[1, count]`."""
-        promise = tf.linalg.matmul(_reaching(query), self.means, transpose_b=True)[0]
-        cells = tf.sort(tf.math.top_k(promise, probes, sorted=False).indices)  # one way through memory
+        cells = self.likely_cells(query, probes)
         places = tf.ragged.range(tf.gather(self.starts, cells), tf.gather(self.starts, cells + 1)).flat_values
         products = tf.linalg.matmul(query, tf.gather(self.vectors, places), transpose_b=True)
         scores, at = block_top_k(products, count)
@@ -218,5 +223,17 @@ class InvertedFile(tf.Module):
 
 
 def _reaching(query: tf.Tensor) -> tf.Tensor:
-    """Queries `[B, D]` as `[B, D + 1]`, whose product with a row of `means` is what the cell promises."""
+    """Queries `[B, D]` as `[B, D + 1]`, whose product with a cell's mean and spread is what the cell promises."""
     return tf.concat([query, REACH * tf.norm(query, axis=1, keepdims=True)], axis=1)
+
+
+def _as_columns(rows: tf.Tensor) -> tf.Tensor:
+    """Vectors `[n, W]` as blocks `[n / SIDE_BY_SIDE, W, SIDE_BY_SIDE]` of columns, the last filled up with zeros."""
+    count, width = rows.shape
+    padded = tf.pad(rows, [[0, -count % SIDE_BY_SIDE], [0, 0]])
+    return tf.transpose(tf.reshape(padded, [-1, SIDE_BY_SIDE, width]), [0, 2, 1])
+
+
+def _products(query: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """The products of a query `[1, W]` with all columns, and with what they are filled up with."""
+    return tf.reshape(tf.raw_ops.BatchMatMulV2(x=query[None], y=columns), [-1])

@@ -124,6 +124,19 @@ def test_odd_queries_get_a_list(shop_and_index):
     assert all(len(set(row)) == 200 for row in items)
 
 
+@pytest.mark.parametrize("probes", [1, 7, 40])
+def test_it_asks_as_many_cells_as_it_was_measured_with_and_the_best(shop_and_index, probes):
+    _, index = shop_and_index
+    query = _tastes(seed=4, count=1)
+    cells = len(index.starts.numpy()) - 1
+    means = index.means.numpy().transpose(0, 2, 1).reshape(-1, WIDTH + 1)[:cells]
+    promise = means @ np.append(query[0], module.REACH * np.linalg.norm(query))
+    asked = index.likely_cells(tf.constant(query), tf.constant(probes)).numpy()
+    np.testing.assert_array_equal(asked, np.sort(np.argsort(-promise)[:probes]))
+    # To zeros every cell promises the same: had all been asked, a million items would be copied for such a query.
+    assert len(index.likely_cells(tf.zeros([1, WIDTH]), tf.constant(probes))) == probes
+
+
 def test_what_is_not_available_does_not_come_back(queries):
     available = np.random.default_rng(5).random(ITEMS + 1) < 0.8
     available[-1] = False
