@@ -5,6 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from training.release.branches_in_place import leave_branches_in_place
 from training.release.fused_graph import FusedRecommender
 from training.release.inputs import SIGNATURE_INPUTS, input_defaults
 
@@ -22,6 +23,7 @@ def write_saved_model(graph: FusedRecommender, folder: Path) -> None:
     tf.saved_model.save(graph, str(folder), signatures=signatures)
     (folder / FINGERPRINT).unlink(missing_ok=True)
     model = saved_model_pb2.SavedModel.FromString((folder / GRAPH_FILE).read_bytes())
+    leave_branches_in_place(model.meta_graphs[0].graph_def)
     for signature in SIGNATURE_INPUTS:
         definition = model.meta_graphs[0].signature_def[signature]
         for name, value in input_defaults(signature).items():
