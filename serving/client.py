@@ -11,15 +11,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-import numpy as np
-from numpy.typing import NDArray
 
 from serving.channel import Access, open_channel
 from serving.circuit_breaker import CircuitBreaker
 from serving.fallback import Fallback, popular_of_home
 from serving.hedging import RetryBudget, UsualLatency, hedged
-from serving.protocol import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc, types_pb2
-from serving.tensors import from_proto, into_proto, numpy_dtype
+from serving.protocol import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+from serving.request_input import RequestInput
+from serving.tensors import from_proto
 from tastemaker import names
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
@@ -116,7 +115,7 @@ class Recommender:
         self.calls_sent = 0  # second tries too
         self._channel = open_channel(address, access)
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._inputs: tuple[int, dict[str, Any]] | None = None
+        self._inputs: tuple[int, dict[str, RequestInput]] | None = None
 
     @classmethod
     def of_home(cls, home: Home, address: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> Self:
@@ -219,7 +218,7 @@ class Recommender:
             self._inputs = None
         return response.outputs
 
-    def _read_inputs(self, deadline: float) -> tuple[int, dict[str, Any]]:
+    def _read_inputs(self, deadline: float) -> tuple[int, dict[str, RequestInput]]:
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[_METADATA])
         self._name_model(request.model_spec)
         response = self._call(self._service.GetModelMetadata, request, deadline)
@@ -230,16 +229,17 @@ class Recommender:
                 f"'{self._model}' at {self._address} has no signature '{names.SIGNATURE_RECOMMEND}' "
                 f"(it has {', '.join(sorted(signatures.signature_def))}); publish a Tastemaker release."
             )
-        inputs = dict(signatures.signature_def[names.SIGNATURE_RECOMMEND].inputs)
+        told = signatures.signature_def[names.SIGNATURE_RECOMMEND].inputs
+        inputs = {name: RequestInput(info) for name, info in told.items()}
         self._inputs = (response.model_spec.version.value, inputs)
         return self._inputs
 
-    def _request(self, inputs: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    def _request(self, inputs: Mapping[str, RequestInput], given: Mapping[str, Any]) -> Any:
         request = predict_pb2.PredictRequest()
         self._name_model(request.model_spec)
         request.model_spec.signature_name = names.SIGNATURE_RECOMMEND
-        for name, info in inputs.items():
-            into_proto(tensor_of(info, given.get(name)), request.inputs[name])
+        for name, one in inputs.items():
+            one.into(given.get(name), request.inputs[name])
         return request
 
     def _name_model(self, spec: Any) -> None:
@@ -302,31 +302,12 @@ class Recommender:
         return f"{where} failed: {code.name}, {problem.details()}."
 
 
-def tensor_of(info: Any, value: Any) -> NDArray[Any]:
-    """A value as the tensor that a signature's input asks for, batch of one.
-
-    Rank 0: the value. Rank 1: `[1]`; missing is NaN, "" or 0. Rank 2: `[1, length]`; missing is one padding, so that
-    lists look as the training sets' do.
-
-    Args: `info`: the input's TensorInfo.
-    """
-    dtype = numpy_dtype(info.dtype)
-    missing: Any = "" if info.dtype == types_pb2.DT_STRING else np.nan if dtype.kind == "f" else 0
-    rank = len(info.tensor_shape.dim)
-    if rank == 2:
-        padding = 0 if dtype.kind == "f" else missing
-        entries = [padding if entry is None else entry for entry in (value if value is not None else ())]
-        return np.array([entries or [padding]], dtype)
-    scalar = np.array(missing if value is None else value, dtype)
-    return scalar if rank == 0 else scalar.reshape(1)
-
-
 def online_lookup(home: Home) -> Lookup:
     """The lookup of a home's online store through Feast: service `recommend_v1`."""
     from feature_repo.lookup import online_features
 
     def look_up(user_id: str, at: datetime | None) -> Mapping[str, Any]:
-        (found,) = online_features(home, names.RECOMMEND_V1, [user_id], at)
-        return {name: value.value for name, value in found.items()}
+        found = online_features(home, names.RECOMMEND_V1, [user_id], at).columns()
+        return {name: values[0] for name, values in found.items()}
 
     return look_up

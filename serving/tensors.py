@@ -48,6 +48,11 @@ def numpy_dtype(dtype: int) -> np.dtype[Any]:
         raise TensorError(f"tensors of type {_type_name(dtype)} are not supported") from None
 
 
+def value_field(dtype: int) -> str:
+    """The field of a TensorProto that holds values of a `DataType` number which `numpy_dtype` knows."""
+    return _FIELDS[dtype][1]
+
+
 def dtype_number(dtype: np.dtype[Any]) -> int:
     """The `DataType` number of a NumPy type. Raises TensorError for a type that has none here."""
     number = types_pb2.DT_STRING if dtype.kind in "SUO" else _DTYPES.get(dtype)

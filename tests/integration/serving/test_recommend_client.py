@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from serving.client import Recommender, tensor_of
-from serving.protocol import meta_graph_pb2
+from serving.client import Recommender
+from serving.protocol import meta_graph_pb2, tensor_pb2
+from serving.request_input import RequestInput
+from serving.tensors import from_proto
 from tastemaker.errors import TastemakerError
 
 pytestmark = pytest.mark.integration
@@ -71,13 +73,24 @@ def test_missing_values_become_what_the_training_sets_hold():
             made.tensor_shape.dim.add().size = -1
         return made
 
+    def tensor_of(made, value):
+        proto = tensor_pb2.TensorProto()
+        RequestInput(made).into(value, proto)
+        assert proto.dtype == made.dtype
+        return from_proto(proto)
+
     assert np.isnan(tensor_of(info(1, 1), None)).tolist() == [True]
-    assert tensor_of(info(7, 1), None).tolist() == [""]
-    assert tensor_of(info(7, 2), None).tolist() == [[""]]
-    assert tensor_of(info(7, 2), []).tolist() == [[""]]
+    assert tensor_of(info(7, 1), None).tolist() == [b""]
+    assert tensor_of(info(7, 2), None).tolist() == [[b""]]
+    assert tensor_of(info(7, 2), []).tolist() == [[b""]]
+    assert tensor_of(info(7, 2), ["é", None, b"b"]).tolist() == [["é".encode(), b"", b"b"]]
     assert tensor_of(info(9, 2), [4, None]).tolist() == [[4, 0]]
+    assert tensor_of(info(9, 1), None).tolist() == [0]
+    assert tensor_of(info(9, 1), np.float64(3.0)).tolist() == [3]
     assert tensor_of(info(1, 2), None).tolist() == [[0.0]]
     assert tensor_of(info(1, 1), True).tolist() == [1.0]
+    assert tensor_of(info(1, 1), 0.1).tolist() == [float(np.float32(0.1))]
+    assert tensor_of(info(10, 1), None).tolist() == [False]
     assert tensor_of(info(3, 0), 5).shape == ()
 
 
