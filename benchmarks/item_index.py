@@ -113,8 +113,8 @@ def compare(vectors: Vectors, queries: Vectors, rounds: int) -> dict[str, Any]:
         found["forced"] = inverted.described()
 
     sides: dict[str, Nearest] = {
-        "exact": _in_graph(ExactIndex(shop), dimension),
-        "inverted": _in_graph(inverted, dimension),
+        "exact": one_by_one(ExactIndex(shop), dimension),
+        "inverted": one_by_one(inverted, dimension),
         "numpy": partial(_by_numpy, vectors),
     }
     truth = [set(found) for found in sides["numpy"](judges).tolist()]
@@ -133,7 +133,9 @@ def compare(vectors: Vectors, queries: Vectors, rounds: int) -> dict[str, Any]:
     return found
 
 
-def _in_graph(index: ItemIndex, dimension: int) -> Nearest:
+def one_by_one(index: ItemIndex, dimension: int) -> Nearest:
+    """The COUNT nearest of queries `[Q, D]`, one after the other within one call: items int32 `[Q, COUNT]`."""
+
     def one(query: tf.Tensor) -> tf.Tensor:
         return index.nearest(query[None], tf.constant(COUNT))[1][0]
 

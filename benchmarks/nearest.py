@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.item_index import COUNT, Catalogue, trained_like
+from benchmarks.item_index import COUNT, Catalogue, one_by_one, trained_like
 from benchmarks.trees import fetched
 from benchmarks.trees import measure as in_turns
 from training.release.item_index import ExactIndex
@@ -42,15 +42,13 @@ def measure(rounds: int) -> dict[str, Any]:
         return np.argpartition(-products, COUNT)[:COUNT]
 
     nearest, empty = (tf.function(f, autograph=False) for f in (one, lambda query: query[:1]))
-    in_a_row = tf.function(
-        lambda some: tf.map_fn(one, some, fn_output_signature=tf.int32, parallel_iterations=1), autograph=False
-    )
+    in_a_row = one_by_one(index, DIMENSIONS)
     asked = tf.constant(queries)
-    for query, found, alone in zip(queries, in_a_row(asked).numpy(), map(nearest, asked), strict=True):
+    for query, found, alone in zip(queries, in_a_row(queries), map(nearest, asked), strict=True):
         assert found.tolist() == alone.numpy().tolist() and set(found.tolist()) == set(by_numpy(query).tolist())
     sides: dict[str, Callable[[], object]] = {
         "numpy": lambda: [by_numpy(query) for query in queries],
-        "graph": partial(fetched, in_a_row, asked),
+        "graph": partial(in_a_row, queries),
         "numpy_alone": partial(by_numpy, queries[0]),
         "call": partial(fetched, nearest, asked[0]),
         "empty_call": partial(fetched, empty, asked[0]),

@@ -16,10 +16,6 @@ from tensorflow.core.framework import graph_pb2
 LOWERING = "_lower_using_switch_merge"
 EXECUTOR, IN_ONE_GO = "_executor", b"SINGLE_THREADED_EXECUTOR"
 CALLED_BY = ("then_branch", "else_branch", "cond", "body")
-CALLS = {
-    *("If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase"),
-    *("PartitionedCall", "StatefulPartitionedCall"),
-}
 
 
 def leave_branches_in_place(graph: graph_pb2.GraphDef) -> None:
@@ -27,7 +23,9 @@ def leave_branches_in_place(graph: graph_pb2.GraphDef) -> None:
     straight = {
         function.signature.name
         for function in graph.library.function
-        if not any(node.op in CALLS for node in function.node_def)
+        if not any(
+            value.HasField("func") or value.list.func for node in function.node_def for value in node.attr.values()
+        )
     }
     for function in graph.library.function:
         for node in function.node_def:

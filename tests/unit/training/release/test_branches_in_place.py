@@ -5,7 +5,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.server.saved_model import SavedModel, SessionOptions
-from training.release.branches_in_place import CALLED_BY, CALLS, EXECUTOR, LOWERING, leave_branches_in_place
+from training.release.branches_in_place import CALLED_BY, EXECUTOR, LOWERING, leave_branches_in_place
+
+CALLS = {
+    *("If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase"),
+    *("PartitionedCall", "StatefulPartitionedCall"),
+}
 
 
 class Nested(tf.Module):
