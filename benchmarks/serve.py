@@ -7,7 +7,8 @@ average stands beside. Synthetic, complete data through the project's own code (
 
 - `trees`: 500 trees × 63 leaves in the graph, against LightGBM and a level-by-level traversal (`benchmarks.trees`).
 - `recommend`: 50,000 items × 64 dimensions, 200 candidates, k = 20. Ours is one feature lookup and one Predict over
-  gRPC to `tastemaker serve`, a process of its own; the obvious way is `benchmarks.obvious_way`.
+  gRPC to `tastemaker serve`, from a client process, as a product backend is one; the obvious way is
+  `benchmarks.obvious_way`, in this process. They take turns of BLOCK requests.
 - `clients`: requests/s of 1, 4 and 16 client processes on the same cores (`benchmarks.serve_baseline`).
 - `nearest`: top 200 of one query over 50,000 × 64, against NumPy's matmul and argpartition (`benchmarks.nearest`).
 - `releases`: build, load, disk and memory for 4,000, 50,000 and 1,000,000 items.
@@ -31,34 +32,37 @@ import tensorflow as tf
 
 from benchmarks import serve_baseline, synthetic_release, synthetic_shop
 from benchmarks.circumstances import beginning, circumstances, typed
+from benchmarks.client_process import ClientProcess, timed
 from benchmarks.obvious_way import ObviousWay
 from benchmarks.synthetic_shop import AS_OF, CANDIDATES
-from benchmarks.trees import THREADS
-from benchmarks.trees import measure as in_turns
-from serving.client import Recommender
+from benchmarks.trees import PAUSE_S, THREADS
 from serving.releases.labels import CANARY, STABLE, Served, write_served
 from serving.releases.versions import place
 from tastemaker.home import Home
 
 K, ITEMS, VERSION = 20, 50_000, 202603010000_00
+BLOCK, WARM_UP = 10, 20
 OTHER_SIZES = (4_000, 1_000_000)
 CLIENTS = (1, 4, 16)
 
 
 def one_client(home: Home, address: str, obvious: ObviousWay, requests: int) -> dict[str, Any]:
-    """Both sides for the same users, in turns."""
+    """Both sides for the same users, in turns of BLOCK requests.
+
+    Not request by request: what the other side leaves behind, cold caches and threads that still spin, then weighs on
+    both, and neither would meet it where it runs alone.
+    """
     users = np.random.default_rng(synthetic_shop.SEED).choice(synthetic_shop.user_ids(), requests).tolist()
-    with Recommender.of_home(home, address, deadline_seconds=30) as recommender:
-        assert len(recommender.recommend(users[0], K)) == len(obvious.recommend(users[0], K)) == K
-        turns = {side: iter(users * 2) for side in ("obvious", "ours")}
-        spent = in_turns(
-            {
-                "obvious": lambda: obvious.recommend(next(turns["obvious"]), K),
-                "ours": lambda: recommender.recommend(next(turns["ours"]), K),
-            },
-            requests,
-        )
-    told = {side: percentiles(times) for side, times in spent.items()}
+    spent: dict[str, list[float]] = {"obvious": [], "ours": []}
+    with ClientProcess(home, address, K) as client:
+        asking = {"obvious": lambda block: timed(lambda user: obvious.recommend(user, K), block), "ours": client.ask}
+        for ask in asking.values():
+            ask(users[:WARM_UP])
+        for start in range(0, requests, BLOCK):
+            for side, ask in asking.items():
+                time.sleep(PAUSE_S)
+                spent[side] += ask(users[start : start + BLOCK])
+    told = {side: percentiles(np.array(times)) for side, times in spent.items()}
     return {**told, "ours_to_obvious_p50": round(told["ours"]["p50_ms"] / told["obvious"]["p50_ms"], 3)}
 
 
