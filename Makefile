@@ -72,6 +72,7 @@ bench-warm: $(READY)  ## seven days of warm starts beside cold ones, on a TASTEM
 
 bench-gowalla: $(READY)  ## the two towers on Gowalla beside published models; GOWALLA=folder of its files
 	$(BIN)/python -W ignore -m benchmarks.gowalla --data $(GOWALLA) --date $$(date -u +%F)
+	$(BIN)/python -W ignore -m benchmarks.gowalla.rivals --data $(GOWALLA) --date $$(date -u +%F)
 
 bench-scale: $(READY)  ## G1's three million clicks through the whole platform, hour by hour; GLOBO=a new home, CLICKS=the file
 	$(BIN)/python -m benchmarks.scale_run --home $(GLOBO) --clicks $(CLICKS) --date $$(date -u +%F)

@@ -11,7 +11,7 @@ from benchmarks.reliability.page import BEGIN, END, write_table
 from tastemaker.settings import PROJECT_ROOT
 
 # What they measure stands within the result of another benchmark, which says the circumstances.
-PARTS = {"client_process.py", "nearest.py", "serve_baseline.py", "trees.py"}
+PARTS = {"nearest.py", "serve_baseline.py", "trees.py"}
 OWN_ACCOUNT = re.compile(r"getloadavg|platform\.platform|\bgit\b|today\(|datetime\.now|uname")
 
 
@@ -30,6 +30,7 @@ def test_the_programs_are_found():
         "main_job",
         "point_in_time",
         "reliability",
+        "rivals",
         "scale_run",
         "serve",
         "training_speed",

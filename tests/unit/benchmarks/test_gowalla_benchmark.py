@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks import gowalla
-from benchmarks.gowalla import HELD_OUT, Visits, favor, held_out, item_rows, judge, learn, parts, tower_for, user_rows
+from benchmarks.gowalla import rivals, towers
+from benchmarks.gowalla import visits as protocol
+from benchmarks.gowalla.towers import HELD_OUT, favor, held_out, item_rows, judge, learn, tower_for, user_rows
+from benchmarks.gowalla.visits import Visits, full_ranking, parts
 from tastemaker.errors import TastemakerError
 
 
@@ -57,7 +59,7 @@ def test_the_rows_are_those_that_the_towers_border_would_make(visits):
 
 
 def test_a_long_history_is_cut_to_a_random_part(monkeypatch, visits):
-    monkeypatch.setattr(gowalla, "HISTORY", 2)
+    monkeypatch.setattr(towers, "HISTORY", 2)
     tower, everything = tower_for(6, seed=1), np.ones(8, bool)
     kept = set()
     for seed in range(20):
@@ -68,7 +70,7 @@ def test_a_long_history_is_cut_to_a_random_part(monkeypatch, visits):
 
 
 def test_the_figures_of_a_known_order(monkeypatch, visits):
-    monkeypatch.setattr(gowalla, "K", 2)
+    monkeypatch.setattr(protocol, "K", 2)
     tower = tower_for(6, seed=1)
     scores = (
         tower.query_from_indices(user_rows(tower, visits, np.ones(8, bool), 3, np.random.default_rng(0))).numpy()
@@ -95,7 +97,7 @@ def test_scores_get_their_share_of_the_log_visits(visits):
 
 
 def test_two_tastes_are_learnt_and_twice_the_same(monkeypatch):
-    monkeypatch.setattr(gowalla, "K", 3)
+    monkeypatch.setattr(protocol, "K", 3)
     random = np.random.default_rng(0)
     # even users visit even items: 7 of 10 known, 3 wanted
     taken = np.array([random.permutation(10) * 2 + user % 2 for user in range(40)])
@@ -105,3 +107,27 @@ def test_two_tastes_are_learnt_and_twice_the_same(monkeypatch):
     figures = [judge(learn(known, 40, 20, 5, 30, None), known, wanted, 40, 5) for _ in range(2)]
     assert figures[0] == figures[1]
     assert figures[0]["recall@3"] > 0.95
+
+
+@pytest.mark.parametrize("rival", rivals.RIVALS)
+def test_a_rival_finds_two_tastes_unless_it_knows_popularity_alone(monkeypatch, rival):
+    monkeypatch.setattr(protocol, "K", 3)
+    random = np.random.default_rng(0)
+    taken = np.array([random.permutation(10) * 2 + user % 2 for user in range(40)])
+    known = Visits(np.repeat(np.arange(40), 7), np.sort(taken[:, :7], axis=1).ravel())
+    wanted = Visits(np.repeat(np.arange(40), 3), np.sort(taken[:, 7:], axis=1).ravel())
+    scores_of = rivals.RIVALS[rival](rivals.matrix(known, 40, 20))
+    found = full_ranking(scores_of, known, wanted, 40, 20, 5)["recall@3"]
+    assert found < 0.6 if rival == "popularity" else found > 0.95
+
+
+def test_ease_is_the_ridge_regression_of_each_item_on_the_others(monkeypatch):
+    monkeypatch.setattr(rivals, "ROWS", 3)  # several blocks
+    visited = np.random.default_rng(2).random((30, 8)) < 0.4
+    taken = rivals.sp.csr_matrix(visited.astype(np.float32))
+    scores = rivals.ease(taken)(np.arange(30))
+    for item in range(8):
+        others = np.delete(visited.astype(float), item, axis=1)
+        gram = others.T @ others + rivals.RIDGE * np.eye(7)
+        weights = np.linalg.solve(gram, others.T @ visited[:, item])
+        np.testing.assert_allclose(scores[:, item], others @ weights, rtol=1e-4, atol=1e-7)

@@ -1,0 +1,1 @@
+"""Gowalla's visits (LightGCN's split): the towers alone, and rivals, by one protocol."""

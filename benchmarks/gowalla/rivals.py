@@ -1,0 +1,171 @@
+"""What the towers are compared with on Gowalla, run here by the same protocol, features-free like them.
+
+    python -m benchmarks.gowalla.rivals --data <folder> --date 2026-11-29 [--tune valid|late] [--only ALS EASE]
+
+- popularity: how many visited an item.
+- item co-visitation: cosines of items by who visited them (Sarwar et al., WWW 2001), the NEIGHBOURS nearest of each.
+- graph filter: products of the normalized visits, as GF-CF's linear part (Shen et al., CIKM 2021).
+- ALS: implicit feedback (Hu, Koren & Volinsky, ICDM 2008) with `implicit`, of the towers' 64 dimensions.
+- EASE: the closed form of Steck (WWW 2019); wants 15 GB for 41,000 items.
+
+Settings that are no one's default were chosen with `--tune late`, as the towers' were. `test` is judged once.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from implicit.als import AlternatingLeastSquares
+from threadpoolctl import threadpool_limits
+
+from benchmarks.circumstances import beginning, circumstances, typed
+from benchmarks.gowalla.towers import progress
+from benchmarks.gowalla.visits import Visits, full_ranking, parts
+from tastemaker.settings import PROJECT_ROOT
+
+RESULT = PROJECT_ROOT / "benchmarks" / "results" / "gowalla_rivals.json"
+SEED = 1
+NEIGHBOURS = 200
+FACTORS = 64
+REGULARIZATION, ALPHA, ITERATIONS = 10.0, 2.0, 15  # of ALS: `implicit`'s alternating least squares
+RIDGE = 500.0  # of EASE: what is added to the diagonal
+ROWS = 1024  # of a matrix of items by items at a time
+
+Scores = Callable[[np.ndarray], np.ndarray]
+
+
+def popularity(taken: sp.csr_matrix) -> Scores:
+    """Visitors of each item."""
+    visitors = np.asarray(taken.sum(axis=0), np.float32).ravel()
+    return lambda asked: np.tile(visitors, (len(asked), 1))
+
+
+def covisitation(taken: sp.csr_matrix) -> Scores:
+    """Sums of cosines with the user's items."""
+    unit = (taken @ sp.diags(_inverse(np.sqrt(_sums(taken, 0))))).tocsr()
+    turned, nearest = unit.T.tocsr(), []
+    for first in range(0, taken.shape[1], ROWS):
+        cosines = (turned[first : first + ROWS] @ unit).toarray()
+        at = np.arange(len(cosines))
+        cosines[at, first + at] = 0
+        kept = min(NEIGHBOURS, cosines.shape[1])
+        cosines[cosines < np.partition(cosines, -kept, axis=1)[:, -kept, None]] = 0
+        nearest.append(sp.csr_matrix(cosines))
+    neighbours = sp.vstack(nearest).tocsr()
+    return lambda asked: (taken[asked] @ neighbours).toarray()
+
+
+def graph_filter(taken: sp.csr_matrix) -> Scores:
+    """`R~ R~ᵀ R~` without the user's own scale, which orders nothing."""
+    normal = sp.diags(_inverse(np.sqrt(_sums(taken, 1)))) @ taken @ sp.diags(_inverse(np.sqrt(_sums(taken, 0))))
+    normal = normal.tocsr().astype(np.float32)
+    turned = normal.T.tocsr()
+    return lambda asked: ((normal[asked] @ turned) @ normal).toarray()
+
+
+def als(taken: sp.csr_matrix) -> Scores:
+    """Products of the vectors."""
+    with threadpool_limits(1, "blas"):  # `implicit` runs threads of its own
+        model = AlternatingLeastSquares(
+            factors=FACTORS,
+            regularization=REGULARIZATION,
+            alpha=ALPHA,
+            iterations=ITERATIONS,
+            random_state=SEED,
+            num_threads=os.cpu_count() or 1,
+        )
+        model.fit(taken, show_progress=False)
+    users, items = model.user_factors, model.item_factors
+    return lambda asked: np.asarray(users[asked] @ items.T)
+
+
+def ease(taken: sp.csr_matrix) -> Scores:
+    """`X (I − P / diag P)` with P the inverse of the ridged Gram matrix, by Cholesky and in place."""
+    gram = np.empty((taken.shape[1],) * 2, np.float32, order="F")
+    turned = taken.T.tocsr()
+    for first in range(0, len(gram), ROWS):
+        gram[:, first : first + ROWS] = (turned @ taken[:, first : first + ROWS]).toarray()
+    at = np.arange(len(gram))
+    gram[at, at] += RIDGE
+    lower, failed = scipy.linalg.lapack.spotrf(gram, lower=1, overwrite_a=1, clean=0)
+    inverse, failed_too = scipy.linalg.lapack.spotri(lower, lower=1, overwrite_c=1)
+    if failed or failed_too:
+        raise ArithmeticError(f"EASE: the ridged Gram matrix is not positive definite (LAPACK {failed}, {failed_too}).")
+    for first in range(0, len(inverse), ROWS):  # the upper half still holds the Gram matrix
+        rows = slice(first, first + ROWS)
+        inverse[rows, first + ROWS :] = inverse[first + ROWS :, rows].T
+        own = inverse[rows, rows]
+        inverse[rows, rows] = np.tril(own) + np.tril(own, -1).T
+    scale = inverse[at, at].copy()
+    inverse[at, at] = 0
+    return lambda asked: np.asarray((taken[asked] @ inverse) / -scale)
+
+
+RIVALS: dict[str, Callable[[sp.csr_matrix], Scores]] = {
+    "popularity": popularity,
+    "item co-visitation": covisitation,
+    "graph filter": graph_filter,
+    "ALS": als,
+    "EASE": ease,
+}
+
+
+def matrix(visits: Visits, users: int, items: int) -> sp.csr_matrix:
+    """Ones `[users, items]` where somebody visited something, float32."""
+    return sp.csr_matrix((np.ones(len(visits.user), np.float32), (visits.user, visits.item)), (users, items))
+
+
+def main() -> None:
+    """Measures; prints the result as one JSON line, and keeps it where test was judged of all."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", type=Path, required=True, help="folder of train.txt, valid.txt and test.txt")
+    options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
+    options.add_argument("--tune", choices=["valid", "late"], help="judge on this part of train, keep nothing")
+    options.add_argument("--only", choices=list(RIVALS), nargs="+", default=list(RIVALS), help="some of them")
+    given = options.parse_args()
+    everything = Visits.read(*(given.data / f"{name}.txt" for name in ("train", "valid", "test")))
+    users, items = int(everything.user.max()) + 1, int(everything.item.max()) + 1
+    known, wanted = parts(given.data, given.tune)
+    before, found = beginning(), dict[str, Any]()
+    for name in given.only:
+        began = time.monotonic()
+        scores_of = RIVALS[name](matrix(known, users, items))
+        learnt = time.monotonic()
+        figures = full_ranking(scores_of, known, wanted, users, items, SEED)
+        found[name] = {**figures, "training_seconds": round(learnt - began, 1)}
+        progress(f"{name}: {found[name]}")
+    result = {
+        **circumstances(typed("benchmarks.gowalla.rivals", given.data), given.date, before, "implicit", "scipy"),
+        "judged_on": given.tune or "test",
+        "seed": SEED,
+        "settings": {
+            "neighbours": NEIGHBOURS,
+            "als": {"factors": FACTORS, "regularization": REGULARIZATION, "alpha": ALPHA, "iterations": ITERATIONS},
+            "ease": {"ridge": RIDGE},
+        },
+        "rivals": found,
+    }
+    if not given.tune and given.only == list(RIVALS):
+        RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result))
+
+
+def _sums(taken: sp.csr_matrix, axis: int) -> np.ndarray:
+    return np.asarray(taken.sum(axis=axis), np.float32).ravel()
+
+
+def _inverse(values: np.ndarray) -> np.ndarray:
+    return np.divide(1, values, out=np.zeros_like(values), where=values > 0)
+
+
+if __name__ == "__main__":
+    main()
