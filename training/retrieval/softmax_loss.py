@@ -49,11 +49,18 @@ class ManyPositives(tf.Module, tfrs.tasks.base.Task):
         @tf.custom_gradient
         def loss(q: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, object]:
             row, column = pairs[:, 0], pairs[:, 1]
-            # a cosine is at most 1: no exponential is above exp(-log_probability)
-            e = tf.exp((tf.linalg.matmul(q, c, transpose_b=True) - 1.0) / temperature - log_probability)
+            # a cosine is at most 1: no exponential is above exp(-log_probability). What does not depend on the query is
+            # a column more of the product, which saves three passes over [requests, items].
+            level = (-1.0 / temperature - log_probability)[:, None]
+            logits = tf.linalg.matmul(
+                tf.concat([q / temperature, tf.ones_like(q[:, :1])], axis=1),
+                tf.concat([c, level], axis=1),
+                transpose_b=True,
+            )
+            e = tf.exp(logits)
             own = tf.gather_nd(e, pairs)
-            negatives = tf.tensor_scatter_nd_update(e, pairs, tf.zeros_like(weight))
-            negatives = tf.tensor_scatter_nd_update(negatives, ignored, tf.zeros([tf.shape(ignored)[0]]))
+            no_negatives = tf.concat([pairs, ignored], axis=0)
+            negatives = tf.tensor_scatter_nd_update(e, no_negatives, tf.zeros([tf.shape(no_negatives)[0]]))
             total = tf.gather(tf.reduce_sum(negatives, axis=1), row) + own
 
             def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
