@@ -86,6 +86,12 @@ class RetrieverConfig(_Section):
         description="Scores get this times the temperature times an item's log(1 + pairs): for users who go on to more "
         "popular items than they came from. Learning knows nothing of it; one dimension of the vectors holds it.",
     )
+    popularity_given: float = Field(
+        default=0,
+        ge=0,
+        description="While learning, an item's logits have this times its log(1 + pairs) already, so that tastes need "
+        "not say what everybody takes; what is served has 'popularity'.",
+    )
     batch_size: int = Field(default=2048, ge=2, description="Examples per step.")
     max_epochs: int = Field(default=20, ge=1, description="Upper bound; validation recall stops earlier.")
     patience: int = Field(default=2, ge=1, description="Epochs without a better validation recall@20.")

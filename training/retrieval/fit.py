@@ -38,7 +38,7 @@ from training.retrieval.recall import Ranking
 from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.tower_vocabularies import tower_vocabularies
 from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import TwoTower, candidate_tensors
+from training.retrieval.two_tower import TwoTower, candidate_tensors, log_popularity
 from training.retrieval.warm_start import WarmStart, warm_start
 from training.retrieval.window_judge import RECALLS, WindowJudge, taken
 from training.splits import Window, Windows, plan_windows
@@ -222,7 +222,7 @@ class RetrieverTraining:
         self._favor(tower, train)
         known = np.flatnonzero(self.windows.retriever_train.contains(self.moments))
         tower.fit_scales(taken(self.user_tensors, known), taken(self.item_tensors, np.unique(train.snapshot)))
-        rows, fitting = self._rows(tower), self._training(tower)
+        rows, fitting = self._rows(tower), self._training(tower, train)
         curve: list[float] = []
         best: dict[str, np.ndarray] = {}
         for epoch in range(1, settings.max_epochs + 1):
@@ -251,8 +251,8 @@ class RetrieverTraining:
         since = microseconds(until - timedelta(days=REFRESH_DAYS))
         self._connect(grown, pairs)
         self._favor(grown, pairs)
+        rows, fitting = self._rows(grown), self._training(grown, pairs)
         pairs = pairs.select((self.moments >= since)[pairs.request])
-        rows, fitting = self._rows(grown), self._training(grown)
         for epoch in range(1, REFRESH_EPOCHS + 1):
             loss = fitting.epoch(pairs, rows, self.settings.batch_size)
             log.scalars({f"loss/refresh_until_{until:%Y-%m-%d}": loss}, epoch)
@@ -287,15 +287,19 @@ class RetrieverTraining:
 
     def _favor(self, tower: TwoTower, pairs: Pairs) -> None:
         """Fills the coordinate of popularity, where a tower has one, from these pairs; learning does not read it."""
-        if not tower.config.popularity:
-            return
-        known = tower.vocabularies[names.ITEM_ID]
-        visits = np.bincount(known.indices(self.snapshots.items)[pairs.item], minlength=known.size)
-        tower.favor(visits, self.settings.popularity * self.settings.temperature)
+        if tower.config.popularity:
+            tower.favor(self._visits(tower, pairs), self.settings.popularity * self.settings.temperature)
 
-    def _training(self, tower: TwoTower) -> TowerTraining:
-        learning = Learning(self.settings.loss, self.settings.temperature)
-        return TowerTraining(tower, self.settings.learning_rate, self.settings.seed, learning)
+    def _visits(self, tower: TwoTower, pairs: Pairs) -> np.ndarray:
+        """How many of the pairs have an item, int64 `[rows of the item table]`."""
+        known = tower.vocabularies[names.ITEM_ID]
+        return np.bincount(known.indices(self.snapshots.items)[pairs.item], minlength=known.size)
+
+    def _training(self, tower: TwoTower, pairs: Pairs) -> TowerTraining:
+        """To go on with a tower that knows these pairs, of which it may be taught the last alone."""
+        s = self.settings
+        given = s.popularity_given * log_popularity(self._visits(tower, pairs)) if s.popularity_given else None
+        return TowerTraining(tower, s.learning_rate, s.seed, Learning(s.loss, s.temperature), given)
 
     def _rows(self, tower: TwoTower) -> Rows:
         return Rows.of(tower, self.user_tensors, self.item_tensors)
@@ -312,6 +316,7 @@ class RetrieverTraining:
         s = self.settings
         beyond = [f"{s.graph_steps} graph steps"] if s.graph_steps else []
         beyond += [f"popularity {s.popularity:g}"] if s.popularity else []
+        beyond += [f"{s.popularity_given:g} given"] if s.popularity_given else []
         begun = f"warm from {self.start.run}, " if self.start else ""
         return (
             f"two_tower {', '.join([s.encoder, *beyond])}, {s.embedding_dimension} dimensions, "

@@ -39,7 +39,7 @@ class ManyPositives(tf.Module, tfrs.tasks.base.Task):
             query: unit vectors `[requests, taste]`.
             candidate: unit vectors `[items, taste]`, each item once.
             log_probability: `[items]`, the log of the probability with which an item is among the candidates (Yi et
-                al., RecSys 2019), 0 where it always is.
+                al., RecSys 2019), 0 where it always is; less what its logits have beside the cosine.
             pairs: int64 `[pairs, 2]`, row of `query` and row of `candidate`, distinct.
             weight: `[pairs]`.
             ignored: int64 `[n, 2]`, further (query, candidate) that are no negatives, distinct and none of `pairs`.

@@ -27,9 +27,13 @@ class TowerTraining:
         learning_rate: Adam's step size.
         seed: of shuffling and of what is hidden.
         learning: what competes, and what counts how much.
+        given: logits `[rows of the item table]` that an item has with everybody, whatever is learnt: tastes tell what
+            these leave to tell. None: no item has any.
     """
 
-    def __init__(self, tower: TwoTower, learning_rate: float, seed: int, learning: Learning) -> None:
+    def __init__(
+        self, tower: TwoTower, learning_rate: float, seed: int, learning: Learning, given: np.ndarray | None = None
+    ) -> None:
         self._tower = tower
         self._learning = learning
         self._learning_rate = learning_rate
@@ -37,6 +41,7 @@ class TowerTraining:
         self._variables = tower.trainable_variables
         self._optimizer = RowAdam(self._variables, learning_rate)
         self._loss = ManyPositives(learning.temperature)
+        self._given = None if given is None else tf.constant(given, tf.float32)
         self._random = np.random.default_rng(seed)
         self._step = tf.function(self._learn, input_signature=self._signature())
 
@@ -78,6 +83,8 @@ class TowerTraining:
     ) -> tf.Tensor:
         """One step on a `Batch`; returns its loss."""
         user = hidden_users(user, self._unknown_user, hide_user)
+        if self._given is not None:  # an item that hides its name is as popular as before
+            log_probability -= tf.gather(self._given, item[names.ITEM_ID])
         item = {**item, names.ITEM_ID: tf.where(hide_item, tf.constant(UNKNOWN, tf.int64), item[names.ITEM_ID])}
         with tf.GradientTape() as tape:
             vectors = self._tower.learnt_item_vectors()

@@ -240,14 +240,13 @@ class TwoTower(tf.Module):
     # -- popularity --------------------------------------------------------------------------------------------------
 
     def favor(self, visits: np.ndarray, strength: float) -> None:
-        """From now on an item's scores are higher by `strength` × log(1 + visits), less the mean over all items.
+        """From now on an item's scores are higher by `strength` × `log_popularity(visits)`.
 
         Args:
             visits: of each row of the item table `[rows]`; an item that is in no row is one without visits.
             strength: in units of a cosine.
         """
-        logs = np.log1p(visits)
-        self._weights[POPULARITY].assign(strength * (logs - logs[RESERVED:].mean()))
+        self._weights[POPULARITY].assign(strength * log_popularity(visits))
 
     # -- weights -----------------------------------------------------------------------------------------------------
 
@@ -311,6 +310,16 @@ class TwoTower(tf.Module):
 def candidate_tensors(items: pa.Table) -> dict[str, np.ndarray]:
     """The tensors that the candidate tower reads, and no others: `item_id` and the features of `item_profile`."""
     return item_tensors(items, feature_tables()[ITEM_PROFILE].features)
+
+
+def log_popularity(visits: np.ndarray) -> np.ndarray:
+    """log(1 + visits) less its mean over all items, `[rows]` from `[rows]`, by row of the item table.
+
+    >>> log_popularity(np.array([0, 0, np.e - 1, 0])).tolist()  # of nobody's two rows, and of two items
+    [-0.5, -0.5, 0.5, -0.5]
+    """
+    logs = np.log1p(visits)
+    return np.asarray(logs - logs[RESERVED:].mean())
 
 
 def signed_log(x: tf.Tensor) -> tf.Tensor:

@@ -21,6 +21,7 @@ RETRIEVER = (
     "loss",
     "temperature",
     "popularity",
+    "popularity_given",
     "batch_size",
     "learning_rate",
 )
@@ -42,6 +43,7 @@ def retriever_settings(trial: optuna.Trial, now: RetrieverConfig) -> dict[str, A
         "loss": trial.suggest_categorical("loss", LOSSES),
         "temperature": _between(trial, "temperature", TEMPERATURES, now.temperature),
         "popularity": _between(trial, "popularity", POPULARITIES, now.popularity, log=False),
+        "popularity_given": _between(trial, "popularity_given", POPULARITIES, now.popularity_given, log=False),
         "batch_size": _one_of(trial, "batch_size", BATCH_SIZES, now.batch_size),
         "learning_rate": _between(trial, "learning_rate", RETRIEVER_RATES, now.learning_rate),
     }

@@ -118,8 +118,9 @@ def test_the_graph_and_popularity_are_searched_and_a_study_of_other_choices_lies
     home, study = whole
     asked = [space.retriever_settings(optuna.create_study().ask(), QUICK.retriever) for _ in range(40)]
     assert {settings["graph_steps"] for settings in asked} == {0, 1, 2}
-    strengths = [settings["popularity"] for settings in asked]
-    assert 0 <= min(strengths) < 0.2 and 0.8 < max(strengths) <= 1
+    for name in ("popularity", "popularity_given"):
+        strengths = [settings[name] for settings in asked]
+        assert 0 <= min(strengths) < 0.2 and 0.8 < max(strengths) <= 1
     for name, choices in (("GRAPH_STEPS", (0, 1)), ("POPULARITIES", (0.0, 2.0)), ("ENCODERS", ("mean",))):
         monkeypatch.setattr(space, name, choices)
         assert study_folder(home, QUICK, AS_OF) != study.folder

@@ -104,7 +104,7 @@ def test_two_tastes_are_learnt_and_twice_the_same(monkeypatch):
     users = np.repeat(np.arange(40), 7)
     known = Visits(users, np.sort(taken[:, :7], axis=1).ravel())
     wanted = Visits(np.repeat(np.arange(40), 3), np.sort(taken[:, 7:], axis=1).ravel())
-    figures = [judge(learn(known, 40, 20, 5, 30, None), known, wanted, 40, 5) for _ in range(2)]
+    figures = [judge(learn(known, 40, 20, 5, 30, 0.4, None), known, wanted, 40, 5) for _ in range(2)]
     assert figures[0] == figures[1]
     assert figures[0]["recall@3"] > 0.95
 

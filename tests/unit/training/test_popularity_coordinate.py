@@ -20,7 +20,7 @@ from training.retrieval.examples import Pairs
 from training.retrieval.item_graph import ItemGraph
 from training.retrieval.tower_shape import TowerConfig
 from training.retrieval.training_loop import TowerTraining
-from training.retrieval.two_tower import ITEMS, POPULARITY, WORDS, TwoTower
+from training.retrieval.two_tower import ITEMS, POPULARITY, WORDS, TwoTower, log_popularity
 from training.vocabulary import RESERVED, Vocabulary
 
 STRENGTH = 0.05
@@ -90,6 +90,45 @@ def test_what_is_learnt_is_the_same_to_the_bit_however_strong_it_is(graph_steps)
         np.testing.assert_array_equal(tower.weights[POPULARITY], before)
         assert not np.allclose(tower.weights[ITEMS], untaught)
     assert learnt[0] == learnt[1]
+
+
+@pytest.mark.parametrize("loss", ["full", "sampled"])
+def test_tastes_need_not_say_what_popularity_is_given_to_say(loss):
+    """Everybody takes item a eight times, and one of the others twice: what is left to tell is the others."""
+    tf.config.experimental.enable_op_determinism()
+    request = np.repeat(np.arange(3, dtype=np.int32), 10)
+    item = np.array([[0] * 8 + [own] * 2 for own in (1, 2, 3)], np.int32).ravel()
+    visits = np.concatenate([np.zeros(RESERVED), np.bincount(item)])
+    liking = []
+    for given in (None, 2 * log_popularity(visits)):
+        tower = made(popularity=False)
+        user = {**users(), "history_item_ids": np.array([["b", "a"], ["c", "a"], ["d", "a"]], object)}
+        user["history_timestamps"] = user["history_counts"] = np.ones((3, 2), int)
+        learning = Learning(loss, unknown_users=0, unknown_items=0, history_competes=True)
+        training = TowerTraining(tower, 0.05, 0, learning, given)
+        rows = Rows.of(tower, user, items("abcd"))
+        for _ in range(30):
+            training.epoch(Pairs(request, item, item, 0), rows, 30)
+        cosines = tower.query(user).numpy() @ tower.candidates(items("abcd")).numpy().T
+        liking.append(cosines[:, 0].mean() - np.diag(cosines[:, 1:]).mean())
+    assert liking[0] > 0 > liking[1]
+
+
+def test_what_is_given_is_part_of_every_logit():
+    tower = made(popularity=False)
+    user = {**tower.user_indices(users()), "request_timestamp": tf.fill([3], tf.constant(10**15, tf.int64))}
+    item = tower.item_indices(items())
+    given = np.array([9.0, 0.5, -1.0, 2.0, 0.0, 1.0])  # of nobody's two rows, and of a, b, c and d; z is unknown
+    learning = Learning("full", temperature=0.5, unknown_users=0, unknown_items=0, history_competes=True)
+    training = TowerTraining(tower, 0.0, 0, learning, given)
+    request, wanted = np.array([0, 1, 1], np.int32), np.array([1, 0, 3], np.int32)
+    loss = training.epoch(Pairs(request, wanted, wanted, 0), Rows(user, item), 3)
+    logits = tower.query(users()).numpy() @ tower.candidates(items("abd")).numpy().T / 0.5 + given[[2, 3, 5]]
+    e = np.exp(logits)  # c and z have no pair and do not compete
+    first = -np.log(e[0, 1] / e[0].sum())
+    others = [-np.log(e[1, own] / (e[1, own] + e[1, 1])) for own in (0, 2)]
+    shares = np.array([1, 2**-0.5, 2**-0.5])
+    assert loss == pytest.approx(np.average([first, *others], weights=shares), rel=1e-5)
 
 
 def test_it_is_saved_and_read_again_and_goes_with_a_tower_that_is_settled_or_grown(tmp_path):
