@@ -107,7 +107,8 @@ def ease(taken: sp.csr_matrix) -> Scores:
         inverse[rows, rows] = np.tril(own) + np.tril(own, -1).T
     scale = inverse[at, at].copy()
     inverse[at, at] = 0
-    return lambda asked: np.asarray((taken[asked] @ inverse) / -scale)
+    by_rows = inverse.T  # the same matrix; a sparse product would copy one by columns
+    return lambda asked: np.asarray((taken[asked] @ by_rows) / -scale)
 
 
 RIVALS: dict[str, Callable[[sp.csr_matrix], Scores]] = {
