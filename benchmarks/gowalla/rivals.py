@@ -8,7 +8,8 @@
 - ALS: implicit feedback (Hu, Koren & Volinsky, ICDM 2008) with `implicit`, of the towers' 64 dimensions.
 - EASE: the closed form of Steck (WWW 2019); wants 15 GB for 41,000 items.
 
-Settings that are no one's default were chosen with `--tune late`, as the towers' were. `test` is judged once.
+None is tuned for Gowalla: ALS has what `training.evaluation.baselines` found best elsewhere, EASE a ridge of the size
+that its paper uses. `test` is judged once.
 """
 
 import argparse
