@@ -4,7 +4,7 @@
 
 - popularity: how many visited an item.
 - item co-visitation: cosines of items by who visited them (Sarwar et al., WWW 2001), the NEIGHBOURS nearest of each.
-- graph filter: products of the normalized visits, as GF-CF's linear part (Shen et al., CIKM 2021).
+- graph filter: the linear part of GF-CF (Shen et al., CIKM 2021).
 - ALS: implicit feedback (Hu, Koren & Volinsky, ICDM 2008) with `implicit`, of the towers' 64 dimensions.
 - EASE: the closed form of Steck (WWW 2019); wants 15 GB for 41,000 items.
 
@@ -66,11 +66,11 @@ def covisitation(taken: sp.csr_matrix) -> Scores:
 
 
 def graph_filter(taken: sp.csr_matrix) -> Scores:
-    """`R~ R~ᵀ R~` without the user's own scale, which orders nothing."""
+    """`R R~ᵀ R~`: the visits as they are, through the normalized ones and back."""
     normal = sp.diags(_inverse(np.sqrt(_sums(taken, 1)))) @ taken @ sp.diags(_inverse(np.sqrt(_sums(taken, 0))))
     normal = normal.tocsr().astype(np.float32)
     turned = normal.T.tocsr()
-    return lambda asked: ((normal[asked] @ turned) @ normal).toarray()
+    return lambda asked: ((taken[asked] @ turned) @ normal).toarray()
 
 
 def als(taken: sp.csr_matrix) -> Scores:
