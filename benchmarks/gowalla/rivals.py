@@ -1,15 +1,13 @@
 """What the towers are compared with on Gowalla, run here by the same protocol, features-free like them.
 
-    python -m benchmarks.gowalla.rivals --data <folder> --date 2026-11-29 [--tune valid|late] [--only ALS EASE]
+    python -m benchmarks.gowalla.rivals --data <folder> --date 2026-11-29 [--tune valid|late] [--only ALS]
 
 - popularity: how many visited an item.
 - item co-visitation: cosines of items by who visited them (Sarwar et al., WWW 2001), the NEIGHBOURS nearest of each.
 - graph filter: the linear part of GF-CF (Shen et al., CIKM 2021).
 - ALS: implicit feedback (Hu, Koren & Volinsky, ICDM 2008) with `implicit`, of the towers' 64 dimensions.
-- EASE: the closed form of Steck (WWW 2019); wants 15 GB for 41,000 items.
 
-None is tuned for Gowalla: ALS has what `training.evaluation.baselines` found best elsewhere, EASE a ridge of the size
-that its paper uses. `test` is judged once.
+None is tuned for Gowalla: ALS has what `training.evaluation.baselines` found best elsewhere. `test` is judged once.
 """
 
 import argparse
@@ -23,7 +21,6 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 from implicit.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
@@ -38,7 +35,6 @@ SEED = 1
 NEIGHBOURS = 200
 FACTORS = 64
 REGULARIZATION, ALPHA, ITERATIONS = 10.0, 2.0, 15  # of ALS: `implicit`'s alternating least squares
-RIDGE = 500.0  # of EASE: what is added to the diagonal
 ROWS = 1024  # of a matrix of items by items at a time
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -66,11 +62,12 @@ def covisitation(taken: sp.csr_matrix) -> Scores:
 
 
 def graph_filter(taken: sp.csr_matrix) -> Scores:
-    """`R R~ᵀ R~`: the visits as they are, through the normalized ones and back."""
-    normal = sp.diags(_inverse(np.sqrt(_sums(taken, 1)))) @ taken @ sp.diags(_inverse(np.sqrt(_sums(taken, 0))))
+    """`R D^-½ (R~ᵀ R~) D^½`: visits, by the root of each item's visitors, through the normalized ones and back."""
+    root = np.sqrt(_sums(taken, 0))
+    normal = sp.diags(_inverse(np.sqrt(_sums(taken, 1)))) @ taken @ sp.diags(_inverse(root))
     normal = normal.tocsr().astype(np.float32)
-    turned = normal.T.tocsr()
-    return lambda asked: ((taken[asked] @ turned) @ normal).toarray()
+    turned, even = normal.T.tocsr(), (taken @ sp.diags(_inverse(root))).tocsr()
+    return lambda asked: ((even[asked] @ turned) @ normal).toarray() * root
 
 
 def als(taken: sp.csr_matrix) -> Scores:
@@ -89,35 +86,11 @@ def als(taken: sp.csr_matrix) -> Scores:
     return lambda asked: np.asarray(users[asked] @ items.T)
 
 
-def ease(taken: sp.csr_matrix) -> Scores:
-    """`X (I − P / diag P)` with P the inverse of the ridged Gram matrix, by Cholesky and in place."""
-    gram = np.empty((taken.shape[1],) * 2, np.float32, order="F")
-    turned = taken.T.tocsr()
-    for first in range(0, len(gram), ROWS):
-        gram[:, first : first + ROWS] = (turned @ taken[:, first : first + ROWS]).toarray()
-    at = np.arange(len(gram))
-    gram[at, at] += RIDGE
-    lower, failed = scipy.linalg.lapack.spotrf(gram, lower=1, overwrite_a=1, clean=0)
-    inverse, failed_too = scipy.linalg.lapack.spotri(lower, lower=1, overwrite_c=1)
-    if failed or failed_too:
-        raise ArithmeticError(f"EASE: the ridged Gram matrix is not positive definite (LAPACK {failed}, {failed_too}).")
-    for first in range(0, len(inverse), ROWS):  # the upper half still holds the Gram matrix
-        rows = slice(first, first + ROWS)
-        inverse[rows, first + ROWS :] = inverse[first + ROWS :, rows].T
-        own = inverse[rows, rows]
-        inverse[rows, rows] = np.tril(own) + np.tril(own, -1).T
-    scale = inverse[at, at].copy()
-    inverse[at, at] = 0
-    by_rows = inverse.T  # the same matrix; a sparse product would copy one by columns
-    return lambda asked: np.asarray((taken[asked] @ by_rows) / -scale)
-
-
 RIVALS: dict[str, Callable[[sp.csr_matrix], Scores]] = {
     "popularity": popularity,
     "item co-visitation": covisitation,
     "graph filter": graph_filter,
     "ALS": als,
-    "EASE": ease,
 }
 
 
@@ -152,7 +125,6 @@ def main() -> None:
         "settings": {
             "neighbours": NEIGHBOURS,
             "als": {"factors": FACTORS, "regularization": REGULARIZATION, "alpha": ALPHA, "iterations": ITERATIONS},
-            "ease": {"ridge": RIDGE},
         },
         "rivals": found,
     }
