@@ -40,7 +40,7 @@ from benchmarks.gowalla.towers import (
     learn,
     progress,
 )
-from benchmarks.gowalla.visits import FIGURES, Visits, parts
+from benchmarks.gowalla.visits import FIGURES, extent, parts
 from tastemaker.settings import PROJECT_ROOT
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "gowalla.json"
@@ -55,9 +55,7 @@ def measure(
     data: Path, date: str, seeds: list[int], epochs: int, tune: str | None, given: float, popularity: list[float]
 ) -> dict[str, Any]:
     """The figures of every seed, their mean and spread, with the last of `popularity`; by seed with each of them."""
-    train, valid, test = (data / f"{name}.txt" for name in ("train", "valid", "test"))
-    everything = Visits.read(train, valid, test)
-    users, items = int(everything.user.max()) + 1, int(everything.item.max()) + 1
+    users, items = extent(data)
     known, wanted = parts(data, tune)
     tf.config.experimental.enable_op_determinism()
     found: dict[int, dict[str, float]] = {}

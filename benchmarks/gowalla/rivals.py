@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.circumstances import beginning, circumstances, typed
 from benchmarks.gowalla.towers import progress
-from benchmarks.gowalla.visits import Visits, full_ranking, parts
+from benchmarks.gowalla.visits import Visits, extent, full_ranking, parts
 from tastemaker.settings import PROJECT_ROOT
 
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "gowalla_rivals.json"
@@ -107,8 +107,7 @@ def main() -> None:
     options.add_argument("--tune", choices=["valid", "late"], help="judge on this part of train, keep nothing")
     options.add_argument("--only", choices=list(RIVALS), nargs="+", default=list(RIVALS), help="some of them")
     given = options.parse_args()
-    everything = Visits.read(*(given.data / f"{name}.txt" for name in ("train", "valid", "test")))
-    users, items = int(everything.user.max()) + 1, int(everything.item.max()) + 1
+    users, items = extent(given.data)
     known, wanted = parts(given.data, given.tune)
     before, found = beginning(), dict[str, Any]()
     for name in given.only:

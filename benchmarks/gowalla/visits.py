@@ -68,6 +68,12 @@ def parts(data: Path, tune: str | None) -> tuple[Visits, Visits]:
     return (Visits.read(train), Visits.read(valid)) if tune else (Visits.read(train, valid), Visits.read(test))
 
 
+def extent(data: Path) -> tuple[int, int]:
+    """How many users and items the three files have, each numbered from 0."""
+    everything = Visits.read(*(data / f"{name}.txt" for name in ("train", "valid", "test")))
+    return int(everything.user.max()) + 1, int(everything.item.max()) + 1
+
+
 def full_ranking(
     scores_of: Callable[[np.ndarray], np.ndarray], known: Visits, wanted: Visits, users: int, items: int, seed: int
 ) -> dict[str, float]:
