@@ -6,8 +6,10 @@
 - item co-visitation: cosines of items by who visited them (Sarwar et al., WWW 2001), the NEIGHBOURS nearest of each.
 - graph filter: the linear part of GF-CF (Shen et al., CIKM 2021).
 - ALS: implicit feedback (Hu, Koren & Volinsky, ICDM 2008) with `implicit`, of the towers' 64 dimensions.
+- EASE: items as ridge regressions on the others (Steck, WWW 2019); nine gigabytes and a quarter of an hour.
 
-None is tuned for Gowalla: ALS has what `training.evaluation.baselines` found best elsewhere. `test` is judged once.
+None is tuned for Gowalla: ALS has what `training.evaluation.baselines` found best elsewhere, EASE a ridge of the size
+that its paper uses. `test` is judged once.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from implicit.als import AlternatingLeastSquares
 from threadpoolctl import threadpool_limits
 
 from benchmarks.circumstances import beginning, circumstances, typed
+from benchmarks.gowalla.ease import RIDGE, Ease
 from benchmarks.gowalla.towers import progress
 from benchmarks.gowalla.visits import Visits, extent, full_ranking, parts
 from tastemaker.settings import PROJECT_ROOT
@@ -91,6 +94,7 @@ RIVALS: dict[str, Callable[[sp.csr_matrix], Scores]] = {
     "item co-visitation": covisitation,
     "graph filter": graph_filter,
     "ALS": als,
+    "EASE": lambda taken: Ease(taken).scores,
 }
 
 
@@ -124,6 +128,7 @@ def main() -> None:
         "settings": {
             "neighbours": NEIGHBOURS,
             "als": {"factors": FACTORS, "regularization": REGULARIZATION, "alpha": ALPHA, "iterations": ITERATIONS},
+            "ease": {"ridge": RIDGE},
         },
         "rivals": found,
     }

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.gowalla import rivals, towers
 from benchmarks.gowalla import visits as protocol
+from benchmarks.gowalla.ease import Ease
 from benchmarks.gowalla.towers import HELD_OUT, favor, held_out, item_rows, judge, learn, tower_for, user_rows
 from benchmarks.gowalla.visits import Visits, full_ranking, parts
 from tastemaker.errors import TastemakerError
@@ -128,3 +129,19 @@ def test_the_graph_filter_goes_through_the_normalized_visits_and_back_to_what_vi
     normal = visited / np.sqrt(visited.sum(1, keepdims=True)) / np.sqrt(visited.sum(0))
     root = np.sqrt(visited.sum(0))
     np.testing.assert_allclose(scores, visited / root @ normal.T @ normal * root, rtol=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 3, 4, 100])
+def test_ease_is_the_ridge_regression_of_each_item_on_the_others(block):
+    visited = np.random.default_rng(2).random((30, 8)) < 0.4
+    scores = Ease(rivals.sp.csr_matrix(visited.astype(np.float32)), ridge=5.0, block=block).scores(np.arange(30))
+    for item in range(8):
+        others = np.delete(visited.astype(float), item, axis=1)
+        weights = np.linalg.solve(others.T @ others + 5.0 * np.eye(7), others.T @ visited[:, item])
+        np.testing.assert_allclose(scores[:, item], others @ weights, rtol=1e-4, atol=1e-6)
+
+
+def test_ease_refuses_what_has_no_inverse():
+    twice = rivals.sp.csr_matrix(np.ones((3, 2), np.float32))
+    with pytest.raises(np.linalg.LinAlgError):
+        Ease(twice, ridge=0.0)
