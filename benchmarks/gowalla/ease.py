@@ -8,7 +8,9 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
-RIDGE = 500.0  # what is added to the diagonal; the paper's grid goes from 200 to 1,000
+# What is added to the diagonal. Recall@20 of `valid` among Gowalla's 10,000 most visited items with 20, 100, 200, 500,
+# 1,000: .295, .311, .312, .302, .289.
+RIDGE = 200.0
 BLOCK = 4096  # items; a column of blocks of Gowalla's 40,981 is 670 MB, the square 6.7 GB
 
 

@@ -89,9 +89,10 @@ def full_ranking(
     """
     shuffled = np.random.default_rng(seed).permutation(items)  # top_k prefers the earlier of two equal scores
     column = np.argsort(shuffled)
-    by_visits = np.argsort(np.bincount(known.user, minlength=users), kind="stable")
-    ranked = np.empty((users, K), np.int64)
-    for asked in np.array_split(by_visits, max(1, users // USERS_AT_ONCE)):
+    judged = np.unique(wanted.user)
+    by_visits = judged[np.argsort(np.bincount(known.user, minlength=users)[judged], kind="stable")]
+    ranked = np.zeros((users, K), np.int64)
+    for asked in np.array_split(by_visits, max(1, len(judged) // USERS_AT_ONCE)):
         scores = scores_of(asked)[:, shuffled]
         row_of = np.full(users, -1)
         row_of[asked] = np.arange(len(asked))
