@@ -43,7 +43,9 @@ class ClientProcess:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._connection.close()
-        self._process.join(START_SECONDS)
+        self._process.join(DEADLINE_SECONDS)  # a client that still waits for an answer has none by then
+        self._process.kill()
+        self._process.join()
 
 
 def timed(recommend: Callable[[str], object], users: Sequence[str]) -> list[float]:

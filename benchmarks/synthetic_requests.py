@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from tastemaker import names
+from tastemaker.arrow_types import ARROW_TYPES
 from tastemaker.moments import microseconds
 from training.datasets.item_snapshots import DAY
 from training.feature_tensors import item_features, user_features
@@ -20,15 +21,6 @@ AS_OF = START + timedelta(days=DAYS)
 SEED, KINDS, OF_A_KIND, USERS, REQUESTS, HISTORY = 7, 76, 50, 4_000, 13_000, 100
 POSITIVES = 20.0  # mean of a geometric distribution
 OWN_TASTE = 0.8  # share of what is taken that is of the kinds one likes
-ARROW = {
-    "varchar": pa.string(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "varchar[]": pa.list_(pa.string()),
-    "bigint[]": pa.list_(pa.int64()),
-    "double[]": pa.list_(pa.float64()),
-}
 
 
 def synthetic_datasets() -> tuple[pa.Table, pa.Table]:
@@ -60,7 +52,7 @@ def _requests() -> pa.Table:
             past[user][item] = (moment, past[user].get(item, (0, 0))[1] + 1)
     columns[names.REQUEST_TIMESTAMP] = [datetime.fromtimestamp(m / 1e6, UTC).replace(tzinfo=None) for m in moments]
     fields = {names.REQUEST_TIMESTAMP: pa.timestamp("us"), names.POSITIVE_ITEM_IDS: pa.list_(pa.string())}
-    fields |= {feature.name: ARROW[feature.dtype] for feature in user_features()}
+    fields |= {feature.name: ARROW_TYPES[feature.dtype] for feature in user_features()}
     return _table(columns, fields, REQUESTS)
 
 
@@ -78,7 +70,9 @@ def _items() -> pa.Table:
     }
     fields = {names.ITEM_ID: pa.string(), DAY: pa.timestamp("us")}
     return _table(
-        columns, fields | {feature.name: ARROW[feature.dtype] for feature in item_features()}, len(days) * len(items)
+        columns,
+        fields | {feature.name: ARROW_TYPES[feature.dtype] for feature in item_features()},
+        len(days) * len(items),
     )
 
 

@@ -12,20 +12,11 @@ from feature_repo.known_names import service_keys, service_tables
 from feature_repo.materialization_state import materialized
 from feature_repo.store import open_store
 from tastemaker import names
+from tastemaker.arrow_types import ARROW_TYPES
 from tastemaker.errors import TastemakerError
 from tastemaker.home import Home
 
 ROW = "tastemaker_row"
-
-ARROW_TYPES: dict[str, pa.DataType] = {
-    "varchar": pa.string(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "varchar[]": pa.list_(pa.string()),
-    "bigint[]": pa.list_(pa.int64()),
-    "double[]": pa.list_(pa.float64()),
-}
 
 
 def historical_features(home: Home, service: str, entity_rows: pa.Table) -> pa.Table:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from toys.two_tastes import ARROW
 
+from tastemaker.arrow_types import ARROW_TYPES
 from tastemaker.config import Config, RetrieverConfig, SplitConfig
 from tastemaker.feature_tables import Feature
 from tastemaker.home import Home
@@ -87,5 +87,5 @@ def _items() -> pa.Table:
 
 
 def _table(rows: list[dict], keys: dict[str, pa.DataType], features: tuple[Feature, ...]) -> pa.Table:
-    schema = pa.schema([*keys.items(), *((feature.name, ARROW[feature.dtype]) for feature in features)])
+    schema = pa.schema([*keys.items(), *((feature.name, ARROW_TYPES[feature.dtype]) for feature in features)])
     return pa.Table.from_pylist(rows, schema=schema)

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.walk_forward.sessions import ASKED, HOUR, HOUR_OF_SESSION, REPORTED, Site, midnight
-from feature_repo.historical import ARROW_TYPES
 from tastemaker import names
+from tastemaker.arrow_types import ARROW_TYPES
 from tastemaker.config import Config
 from tastemaker.feature_tables import Feature
 from tastemaker.home import Home

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tastemaker import names
+from tastemaker.arrow_types import ARROW_TYPES
 from tastemaker.config import (
     CandidatesConfig,
     Config,
@@ -38,15 +39,6 @@ from training.vocabulary import Vocabulary, title_words
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 FIRST_EVENT = AS_OF - timedelta(days=20)  # of every item
 ITEMS, USERS = 40, 24
-ARROW = {
-    "varchar": pa.string(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "boolean": pa.bool_(),
-    "varchar[]": pa.list_(pa.string()),
-    "bigint[]": pa.list_(pa.int64()),
-    "double[]": pa.list_(pa.float64()),
-}
 CONFIG = Config(
     version=1,
     features=FeaturesConfig(history_length=8, neighbours=4),
@@ -140,7 +132,7 @@ def requests(origin: str = names.ORIGIN_SESSION, days: int = 12, per_day: int = 
 
 def items_table(rows: list[dict]) -> pa.Table:
     fields = [(names.ITEM_ID, pa.string()), ("day", pa.timestamp("us"))]
-    return pa.Table.from_pylist(rows, pa.schema(fields + [(f.name, ARROW[f.dtype]) for f in item_features()]))
+    return pa.Table.from_pylist(rows, pa.schema(fields + [(f.name, ARROW_TYPES[f.dtype]) for f in item_features()]))
 
 
 def requests_table(rows: list[dict]) -> pa.Table:
@@ -157,7 +149,7 @@ def requests_table(rows: list[dict]) -> pa.Table:
         (names.POSITIVE_ITEM_IDS, pa.list_(pa.string())),
         (names.POSITIVE_FIRST_TIMESTAMPS, pa.list_(pa.int64())),
     ]
-    return pa.Table.from_pylist(rows, pa.schema(fields + [(f.name, ARROW[f.dtype]) for f in user_features()]))
+    return pa.Table.from_pylist(rows, pa.schema(fields + [(f.name, ARROW_TYPES[f.dtype]) for f in user_features()]))
 
 
 def all_days(count: int = ITEMS) -> pa.Table:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from feature_repo.historical import ARROW_TYPES
+from tastemaker.arrow_types import ARROW_TYPES
 from tastemaker.feature_tables import FeatureTable
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]

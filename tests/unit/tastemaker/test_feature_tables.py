@@ -1,5 +1,6 @@
 """The declarations of features: complete, and one name means one thing."""
 
+from tastemaker.arrow_types import ARROW_TYPES
 from tastemaker.feature_tables import LIST_TYPES, SCALAR_TYPES, SERVICES, feature_tables, service_features
 
 
@@ -10,6 +11,10 @@ def test_every_feature_is_declared_whole() -> None:
             assert feature.dtype in SCALAR_TYPES + LIST_TYPES, feature.name
             assert feature.unit and feature.description, feature.name
             assert isinstance(feature.default, list) == feature.is_list, feature.name
+
+
+def test_every_declared_type_has_one_in_arrow() -> None:
+    assert set(ARROW_TYPES) == {*SCALAR_TYPES, *LIST_TYPES}
 
 
 def test_a_name_is_used_once_in_all_tables() -> None:

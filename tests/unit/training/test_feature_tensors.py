@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from toys.two_tastes import ARROW
 
+from tastemaker.arrow_types import ARROW_TYPES
 from tastemaker.errors import TastemakerError
 from tastemaker.feature_tables import Feature
 from training.feature_tensors import (
@@ -30,8 +30,8 @@ ROWS = {
     "bigint[]": [[1, 2], None, [], [2**60, None, 3]],
     "double[]": [[0.5], None, [], [1.5, 2.5, 3.5]],
 }
-FEATURES = [Feature(f"f_{dtype}", dtype, "", "", None) for dtype in ARROW]
-TABLE = pa.table({f.name: pa.array(ROWS[f.dtype], ARROW[f.dtype]) for f in FEATURES})
+FEATURES = [Feature(f"f_{dtype}", dtype, "", "", None) for dtype in ARROW_TYPES]
+TABLE = pa.table({f.name: pa.array(ROWS[f.dtype], ARROW_TYPES[f.dtype]) for f in FEATURES})
 
 
 def oracle(dtype):
@@ -58,7 +58,7 @@ def test_chunked_and_sliced_columns_are_read_right():
 
 @pytest.mark.parametrize("features", [user_features(), item_features()], ids=["user", "item"])
 def test_an_empty_table_has_tensors_of_no_rows(features):
-    empty = pa.table({f.name: pa.array([], ARROW[f.dtype]) for f in features})
+    empty = pa.table({f.name: pa.array([], ARROW_TYPES[f.dtype]) for f in features})
     for name, tensor in feature_tensors(empty, features).items():
         assert tensor.shape[0] == 0, name
 
@@ -66,7 +66,7 @@ def test_an_empty_table_has_tensors_of_no_rows(features):
 def test_tensors_fit_their_signature():
     requests = pa.table(
         {
-            **{f.name: pa.array([None, None], ARROW[f.dtype]) for f in user_features()},
+            **{f.name: pa.array([None, None], ARROW_TYPES[f.dtype]) for f in user_features()},
             "request_timestamp": pa.array([1, 2], pa.timestamp("us")),
         }
     )
@@ -81,7 +81,7 @@ def test_tensors_fit_their_signature():
 
 
 def test_a_row_of_nulls_is_a_row_of_missing_tensors():
-    nothing = pa.table({f.name: pa.array([None], ARROW[f.dtype]) for f in user_features()})
+    nothing = pa.table({f.name: pa.array([None], ARROW_TYPES[f.dtype]) for f in user_features()})
     for name, tensor in missing_tensors(user_features(), 1).items():
         np.testing.assert_array_equal(feature_tensors(nothing, user_features())[name].tolist(), tensor.tolist(), name)
 
