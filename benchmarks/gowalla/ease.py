@@ -1,7 +1,8 @@
 """EASE, the closed form of Steck (WWW 2019), for as many items as memory holds a square of.
 
-LAPACK inverts a matrix of 41,000 items in place only with indices that OpenBLAS does not have, so the matrix is swept
-block by block (Goodnight, The American Statistician 1979): products of BLAS alone, and half of the square is enough.
+OpenBLAS' LAPACK ended in a segmentation fault where it inverted a matrix of 41,000 items in place. So the matrix is
+swept block by block (Goodnight, The American Statistician 1979): products of BLAS do nearly all of it, in half of the
+square.
 """
 
 import numpy as np
@@ -25,13 +26,11 @@ class Ease:
         """
         weights = _gram(taken, ridge, block)
         _sweep(weights, block)
-        at = np.arange(len(weights))
         for rows in _blocks(len(weights), block):
             weights[rows, rows.stop :] = weights[rows.stop :, rows].T
-        scale = -weights[at, at].copy()
-        weights[at, at] = 0
-        for rows in _blocks(len(weights), block):
-            weights[rows] /= scale
+        scale = -np.diag(weights)
+        np.fill_diagonal(weights, 0)
+        weights /= scale
         self._taken, self.weights = taken, weights
 
     def scores(self, asked: np.ndarray) -> np.ndarray:
@@ -56,9 +55,8 @@ def _sweep(matrix: np.ndarray, block: int) -> None:
         inverse = scipy.linalg.inv(column[pivot], assume_a="pos")
         swept = column @ inverse
         for rows in blocks:
-            for columns in blocks:
-                if columns.start <= rows.start and pivot not in (rows, columns):
-                    matrix[rows, columns] -= swept[rows] @ column[columns].T
+            if rows is not pivot:  # the pivot's column goes along: it is written last
+                matrix[rows, : rows.stop] -= swept[rows] @ column[: rows.stop].T
         matrix[pivot, : pivot.start] = swept[: pivot.start].T
         matrix[pivot.stop :, pivot] = swept[pivot.stop :]
         matrix[pivot, pivot] = -inverse

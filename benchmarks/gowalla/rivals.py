@@ -9,7 +9,7 @@
 - ALS: implicit feedback (Hu, Koren & Volinsky, ICDM 2008) with `implicit`, of the towers' 64 dimensions.
 - EASE: items as ridge regressions on the others (Steck, WWW 2019); nine gigabytes and a quarter of an hour.
 
-A few settings of each were tried on `valid`; `benchmarks/LOG.md` has them. `test` is judged once.
+A few settings of each were tried on `valid`; `benchmarks/LOG.md` has them, and how often `test` was judged.
 """
 
 import argparse
