@@ -34,7 +34,7 @@ HIDDEN = 0  # items have no attributes; with 128 units over the id's own vector 
 GRAPH_STEPS = 2
 HISTORY = 256  # items of a user that the query tower reads; 1 user in 100 has more
 HELD_OUT = (0.3, 0.7)  # share of a user's items to be told, drawn for each user and epoch
-EPOCHS, BATCH, LEARNING_RATE, LAST_RATE = 12, 2_560, 0.01, 0.05  # the rate falls evenly to this share
+EPOCHS, BATCH, LEARNING_RATE, LAST_RATE = 18, 2_560, 0.01, 0.05  # the rate falls evenly to this share
 LEARNING = Learning("full", temperature=0.1, unknown_users=0, unknown_items=0)
 # What is taken later is more popular. Given, served: `late` recall@20 .176 with 0, .5; .179 with .4, .7 or .7, .9.
 POPULARITY_GIVEN, POPULARITY = 0.7, 0.9
