@@ -9,7 +9,6 @@ RUN apt-get update \
 
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    TF_USE_LEGACY_KERAS=1 \
     DO_NOT_TRACK=1 \
     TASTEMAKER_HOME=/var/lib/tastemaker \
     AIRFLOW_HOME=/var/lib/airflow

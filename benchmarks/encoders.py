@@ -8,15 +8,11 @@ home, so that the command may be stopped and run again. Writes `benchmarks/resul
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.circumstances import beginning, circumstances
 from benchmarks.deviation import deviation

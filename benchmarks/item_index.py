@@ -19,7 +19,6 @@ and 1,000th item .48 .33 .17 -.03, here .59 .44 .25 .05.
 
 import argparse
 import json
-import os
 import resource
 import sys
 import time
@@ -28,9 +27,6 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import numpy.typing as npt

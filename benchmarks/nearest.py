@@ -8,14 +8,10 @@ in a request the search is one operation of many. `call`: one query a call from 
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf

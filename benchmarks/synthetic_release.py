@@ -6,16 +6,12 @@ Prints one JSON line. A process of its own for each size: peaks of memory do not
 """
 
 import json
-import os
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import lightgbm as lgb
 

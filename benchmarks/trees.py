@@ -9,13 +9,9 @@ binary objective, 5 % of values missing; 2 threads each. `make bench-serve` runs
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from functools import partial
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import lightgbm as lgb
 import numpy as np

@@ -5,15 +5,11 @@ accidental hits removed, as ours has), Keras' Adam, `FactorizedTopK` over all it
 computed anew each time. The lean one: the same task and optimizer on strings looked up once, without metrics.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pyarrow as pa

@@ -8,7 +8,6 @@ may be stopped and run again. Writes `benchmarks/results/warm_start.json`.
 
 import argparse
 import json
-import os
 import shutil
 import time
 from datetime import datetime, timedelta
@@ -16,9 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.circumstances import beginning, circumstances, typed
 from benchmarks.deviation import deviation

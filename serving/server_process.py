@@ -1,7 +1,6 @@
 """The embedded model server in a process of its own, for as long as a step needs one."""
 
-import ctypes
-import signal
+import os
 import socket
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 from tastemaker.errors import TastemakerError
 
 _STOP_SECONDS = 10.0
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,20 @@ class ServerProcess:
 
 @contextmanager
 def server_process(flags: Sequence[str], log: Path) -> Iterator[ServerProcess]:
-    """Starts `python -m serving.server` on a free local port and ends it again; it may not answer yet."""
+    """Starts `python -m serving.server` on a free local port and ends it again; it may not answer yet.
+
+    Where the step is killed, its server goes too; by a flag, for with a `preexec_fn` Python forks in earnest, and where
+    gRPC has been used before, its threads are not there in the child: it aborted before it was a server, now and then.
+    """
     port = _free_port()
     log.parent.mkdir(parents=True, exist_ok=True)
-    prctl = ctypes.CDLL(None).prctl  # looked up before the fork
+    command = [sys.executable, "-m", "serving.server", f"--port={port}", "--bind_address=127.0.0.1"]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving.server", f"--port={port}", "--bind_address=127.0.0.1", *flags],
+            [*command, f"--end_with_parent={os.getpid()}", *flags],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            # Where the step is killed, its server goes too.
-            preexec_fn=lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
         )
     try:
         yield ServerProcess(f"127.0.0.1:{port}", process, log)

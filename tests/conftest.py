@@ -1,8 +1,7 @@
-"""What every test starts from: Keras 2, no telemetry, a home of its own."""
+"""What every test starts from: no telemetry, a home of its own, and of TensorFlow what `tastemaker` makes of it."""
 
 import os
 
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 os.environ["DBT_SEND_ANONYMOUS_USAGE_STATS"] = "false"

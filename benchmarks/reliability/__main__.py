@@ -15,8 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 from benchmarks.circumstances import beginning, circumstances, typed
 from benchmarks.reliability import scenarios
 from benchmarks.reliability.page import write_table

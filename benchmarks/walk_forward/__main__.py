@@ -7,13 +7,9 @@ every hour that answers the reported half writes `benchmarks/results/globo.json`
 
 import argparse
 import json
-import os
 import time
 from datetime import datetime
 from pathlib import Path
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.circumstances import beginning, circumstances
 from benchmarks.walk_forward.checkpoint import Kept, digest_of_code, walked

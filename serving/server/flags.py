@@ -58,6 +58,7 @@ class Flags:
     release_public_key_file: str = _flag("", "PEM file of the keys whose releases are served, and no other model.")
     allow_unsigned_releases: bool = _flag(False, "With that file: serve releases that nobody has signed, too.")
     drain_seconds: int = _flag(20, "How long calls in flight may go on after SIGTERM.")
+    end_with_parent: int = _flag(0, "The process that started this one, by id: end when it does; 0 is never.")
 
     def problem(self) -> str | None:
         """What is wrong with the flags together, in one sentence."""

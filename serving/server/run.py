@@ -1,5 +1,6 @@
 """The server's life: take the ports, load, answer, drain, end."""
 
+import ctypes
 import gc
 import logging
 import os
@@ -49,6 +50,8 @@ _SWITCH_SECONDS = 0.0005
 # By how much the thread that loads is nicer than the others, once there is something to serve. Not before: the first
 # load makes the threads that TensorFlow answers with, and they inherit it. Figures: benchmarks/reliability.md.
 _LOADING_NICE = 5
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Server:
@@ -184,6 +187,8 @@ def run(flags: Flags, tokens: Sequence[Token] = ()) -> None:
     """Serves until SIGTERM or SIGINT, then drains. Raises BusyError where a port is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     sys.setswitchinterval(_SWITCH_SECONDS)
+    if flags.end_with_parent:
+        _end_with(flags.end_with_parent)
     server = Server(flags, tokens)
 
     def end(signum: int, _: FrameType | None) -> None:
@@ -194,6 +199,13 @@ def run(flags: Flags, tokens: Sequence[Token] = ()) -> None:
     signal.signal(signal.SIGINT, end)
     server.start()
     server.wait()
+
+
+def _end_with(parent: int) -> None:
+    """Has the kernel send this process SIGTERM when its parent ends; raises TastemakerError where it has by now."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise TastemakerError(f"Process {parent}, which this server was to end with, is not its parent any more.")
 
 
 def _model_config(flags: Flags) -> Any:

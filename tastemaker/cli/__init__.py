@@ -5,8 +5,6 @@ import gc
 import os
 import sys
 
-# TFRS needs Keras 2; the switch must be set before the first TensorFlow import of any command.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 # TensorFlow tells on stderr of GPUs it has not found; a task's log is for what the step has to say.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")

@@ -20,9 +20,7 @@ from e2e.small_shop import TASTEMAKER, demo, environment, free_ports
 
 from ingest.simulated_shop import simulate
 from orchestration.airflow_api import AirflowApi, TaskState
-from orchestration.airflow_local import airflow_service
-from orchestration.demo import shop_environment
-from orchestration.servers import model_server_service, served_versions
+from orchestration.servers import served_versions
 from orchestration.watch import FEATURES_DAG, RELEASE_DAG
 from serving.client import Recommender
 from serving.manifest import SIGNATURE
@@ -98,20 +96,43 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
         config=root / "tastemaker.yaml",
         source="landing",
         path=str(root / "files"),
-        **free_ports(),
+        schedule_until=simulated.as_of,  # nothing is to run but what a test asks for
+        **free_ports(),  # type: ignore[arg-type]
     )
     return Shop(root / "files", settings, simulated.as_of, demo(settings))
 
 
-@pytest.fixture
-def airflow(shop: Shop) -> Iterator[AirflowApi]:
-    service = airflow_service(shop.settings, shop_environment(shop.settings, shop.as_of))
-    service.start()
+@dataclass(frozen=True)
+class Platform:
+    """`tastemaker up` of the shop, and what it prints."""
+
+    process: "subprocess.Popen[bytes]"
+    printed: Path
+
+
+@pytest.fixture(scope="module")
+def platform(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """All of it at once, for every test that asks a server; the last of them stops it."""
+    printed = tmp_path_factory.mktemp("up") / "up.txt"
+    with printed.open("w") as written:
+        process = subprocess.Popen(
+            [str(TASTEMAKER), "up"], env=environment(shop.settings), stdout=written, stderr=subprocess.STDOUT
+        )
     try:
-        service.wait_until_ready(120)
-        yield AirflowApi(f"http://127.0.0.1:{shop.settings.airflow_port}")
+        deadline = time.monotonic() + 240
+        while "Ctrl-C stops them" not in printed.read_text():
+            assert process.poll() is None, printed.read_text()
+            assert time.monotonic() < deadline, printed.read_text()
+            time.sleep(0.5)
+        yield Platform(process, printed)
     finally:
-        service.stop()
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+@pytest.fixture
+def airflow(shop: Shop, platform: Platform) -> AirflowApi:
+    return AirflowApi(f"http://127.0.0.1:{shop.settings.airflow_port}")
 
 
 def ended(airflow: AirflowApi, dag_id: str, as_of: datetime, how: str) -> dict[str, TaskState]:
@@ -134,33 +155,6 @@ def test_a_newcomer_is_shown_answers_quality_seconds_and_pages(shop: Shop) -> No
         assert re.search(rf"^{step} +\d", shop.first, re.MULTILINE), step
     for page in re.findall(r"^(?:Report|Data Docs): +(\S+)$", shop.first, re.MULTILINE):
         assert Path(page).stat().st_size > 1000
-
-
-def test_both_dags_are_green_and_the_assets_event_started_the_second(shop: Shop, airflow: AirflowApi) -> None:
-    [features], [release] = airflow.runs(FEATURES_DAG), airflow.runs(RELEASE_DAG)
-    assert (features["state"], release["state"]) == ("success", "success")
-    assert release["run_type"] == "asset_triggered"
-    [event] = airflow.triggered_asset_events(RELEASE_DAG, release["dag_run_id"])
-    assert event["source_run_id"] == features["dag_run_id"]
-    assert event["extra"]["as_of"] == shop.as_of.isoformat()
-    states = {task.task_id: task.state for task in airflow.tasks(RELEASE_DAG, release["dag_run_id"])}
-    assert states == dict.fromkeys((*RELEASE_STEPS, "finished"), "success")
-
-
-def test_the_answer_comes_from_that_very_release(shop: Shop) -> None:
-    published = read_reports(shop.home, shop.as_of)["promote"].facts["version"]
-    manifest = json.loads((shop.home.models / "recommender" / str(published) / "manifest.json").read_text())
-    service = model_server_service(shop.settings)
-    service.start()
-    try:
-        service.wait_until_ready(120)
-        assert served_versions(shop.settings.model_server) == [published]
-        with Recommender.of_home(shop.home, shop.settings.model_server) as recommender:
-            answers = [recommender.recommend(user, 10) for user in ("u0001", "nobody")]
-    finally:
-        service.stop()
-    assert {answer.release for answer in answers[0] + answers[1]} == {manifest["release"]}
-    assert len(answers[0]) == len(answers[1]) == 10
 
 
 def test_a_second_demo_reuses_every_step_and_says_so(shop: Shop) -> None:
@@ -210,6 +204,52 @@ def differing(one: Path, other: Path) -> list[str]:
     ]
 
 
+def test_up_tells_addresses_that_answer(shop: Shop, platform: Platform) -> None:
+    airflow, rest, features = (
+        f"http://127.0.0.1:{shop.settings.airflow_port}/",
+        f"http://127.0.0.1:{shop.settings.model_server_rest_port}/v1/models/recommender",
+        f"http://{shop.settings.feature_server}/health",
+    )
+    assert "Airflow" in urlopen(airflow, timeout=30).read().decode()
+    assert json.load(urlopen(rest, timeout=30))["model_version_status"][0]["state"] == "AVAILABLE"
+    assert urlopen(features, timeout=30).status == 200
+    asked = Request(
+        f"http://{shop.settings.feature_server}/get-online-features",
+        data=json.dumps({"feature_service": "profile_v1", "entities": {"user_id": ["nobody"]}}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(asked, timeout=30)
+    asked.add_header("Authorization", f"Bearer {shop.home.feature_server_token.read_text()}")
+    assert json.load(urlopen(asked, timeout=30))["metadata"]["feature_names"][0] == "user_id"
+    assert shop.home.feature_server_token.stat().st_mode & 0o077 == 0
+    for address in (airflow.rstrip("/"), rest, shop.settings.feature_server):
+        assert address in platform.printed.read_text()
+
+
+def test_both_dags_are_green_and_the_assets_event_started_the_second(shop: Shop, airflow: AirflowApi) -> None:
+    """In both demos: each leaves a run of the one and, by its event, a run of the other."""
+    features, releases = airflow.runs(FEATURES_DAG), airflow.runs(RELEASE_DAG)
+    assert [run["state"] for run in features + releases] == ["success"] * 4
+    assert {run["run_type"] for run in releases} == {"asset_triggered"}
+    events = [airflow.triggered_asset_events(RELEASE_DAG, run["dag_run_id"]) for run in releases]
+    assert {event["source_run_id"] for [event] in events} == {run["dag_run_id"] for run in features}
+    assert {event["extra"]["as_of"] for [event] in events} == {shop.as_of.isoformat()}
+    for run in releases:
+        states = {task.task_id: task.state for task in airflow.tasks(RELEASE_DAG, run["dag_run_id"])}
+        assert states == dict.fromkeys((*RELEASE_STEPS, "finished"), "success")
+
+
+def test_the_answer_comes_from_that_very_release(shop: Shop, platform: Platform) -> None:
+    published = read_reports(shop.home, shop.as_of)["promote"].facts["version"]
+    manifest = json.loads((shop.home.models / "recommender" / str(published) / "manifest.json").read_text())
+    assert served_versions(shop.settings.model_server) == [published]
+    with Recommender.of_home(shop.home, shop.settings.model_server) as recommender:
+        answers = [recommender.recommend(user, 10) for user in ("u0001", "nobody")]
+    assert {answer.release for answer in answers[0] + answers[1]} == {manifest["release"]}
+    assert len(answers[0]) == len(answers[1]) == 10
+
+
 def test_a_bad_day_stops_at_the_gate_with_the_online_store_unchanged(shop: Shop, airflow: AirflowApi) -> None:
     as_of = shop.as_of
     bad = as_of + timedelta(days=1)
@@ -254,42 +294,10 @@ def test_a_release_that_the_gate_refuses_leaves_a_red_run_and_its_page(shop: Sho
     assert '<span class="failed">No</span>: ' in shop.home.report(shop.as_of).read_text()
 
 
-def test_up_tells_addresses_that_answer_and_ctrl_c_stops_all_of_it(shop: Shop, tmp_path: Path) -> None:
-    out = tmp_path / "up.txt"
-    with out.open("w") as written:
-        process = subprocess.Popen(
-            [str(TASTEMAKER), "up"], env=environment(shop.settings), stdout=written, stderr=subprocess.STDOUT
-        )
-    try:
-        deadline = time.monotonic() + 240
-        while "Ctrl-C stops them" not in out.read_text():
-            assert process.poll() is None, out.read_text()
-            assert time.monotonic() < deadline, out.read_text()
-            time.sleep(0.5)
-        family = psutil.Process(process.pid).children(recursive=True)
-        airflow, rest, features = (
-            f"http://127.0.0.1:{shop.settings.airflow_port}/",
-            f"http://127.0.0.1:{shop.settings.model_server_rest_port}/v1/models/recommender",
-            f"http://{shop.settings.feature_server}/health",
-        )
-        assert "Airflow" in urlopen(airflow, timeout=30).read().decode()
-        assert json.load(urlopen(rest, timeout=30))["model_version_status"][0]["state"] == "AVAILABLE"
-        assert urlopen(features, timeout=30).status == 200
-        asked = Request(
-            f"http://{shop.settings.feature_server}/get-online-features",
-            data=json.dumps({"feature_service": "profile_v1", "entities": {"user_id": ["nobody"]}}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with pytest.raises(HTTPError, match="401"):
-            urlopen(asked, timeout=30)
-        asked.add_header("Authorization", f"Bearer {shop.home.feature_server_token.read_text()}")
-        assert json.load(urlopen(asked, timeout=30))["metadata"]["feature_names"][0] == "user_id"
-        assert shop.home.feature_server_token.stat().st_mode & 0o077 == 0
-        for address in (airflow.rstrip("/"), rest, shop.settings.feature_server):
-            assert address in out.read_text()
-    finally:
-        process.send_signal(signal.SIGINT)
-        code = process.wait(60)
-    assert code == 0, out.read_text()
-    assert out.read_text().rstrip().endswith("all stopped")
+def test_ctrl_c_stops_all_of_it(platform: Platform) -> None:
+    family = psutil.Process(platform.process.pid).children(recursive=True)
+    assert len(family) >= 3  # Airflow, the model server and the feature server at least
+    platform.process.send_signal(signal.SIGINT)
+    assert platform.process.wait(60) == 0, platform.printed.read_text()
+    assert platform.printed.read_text().rstrip().endswith("all stopped")
     assert [member.name() for member in family if member.is_running() and member.status() != "zombie"] == []

@@ -34,7 +34,7 @@ PROGRAMS = {
 VARIABLES = {
     "postgres": {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD"},
     "redis": {"REDISCLI_AUTH"},
-    "tensorflow/serving": set(),
+    "tensorflow/serving": {"TF_ENABLE_ONEDNN_OPTS"},
 }
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|AUTH$|CONN|REDIS_URL")
 # what a wrong configuration of ours has that TF-Serving's parser would refuse
