@@ -17,6 +17,7 @@ from training.feature_tensors import column_of, padded, query_tensors, request_t
 from training.ranking.features import FEATURE_NAMES
 from training.ranking.rows import REQUESTS_AT_ONCE, RankerRows
 from training.release.fused_graph import FusedRecommender
+from training.release.item_universe import ItemUniverse
 
 NEGATIVES = 20  # of 120 candidates: with 40 a fit takes twice as long and is no better
 
@@ -115,8 +116,13 @@ def ranker_rows(answers: Sequence[Answers], now: datetime, random: np.random.Gen
     )
 
 
-def session_items(requests: pa.Table, graph: FusedRecommender) -> Sessions:
-    """Each request's session so far as indices in the graph's universe."""
+def session_items(requests: pa.Table, universe: ItemUniverse) -> Sessions:
+    """Each request's session so far, as indices in the universe."""
     lists = column_of(requests, names.SESSION_ITEM_IDS)
     sizes = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    return Sessions(graph.universe.indices(pc.list_flatten(lists)), sizes.astype(np.int64))
+    return Sessions(universe.indices(pc.list_flatten(lists)), sizes.astype(np.int64))
+
+
+def sessions_so_far(known: pa.Table, universe: ItemUniverse) -> Sessions:
+    """Sessions up to and with each request's answer, as indices in the universe."""
+    return session_items(known, universe).before(universe.indices(wanted(known)))

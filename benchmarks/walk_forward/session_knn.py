@@ -9,9 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-HALF_LIFE_HOURS = 18.0
-FADING = 0.8  # of a click against the next later one
-NEIGHBOURS = 300
+
+@dataclass(frozen=True)
+class KnnSettings:
+    """What was best on the tuning half (`benchmarks/LOG.md`).
+
+    Attributes:
+        half_life_hours: of a session's weight.
+        fading: weight of a click against the next later one.
+        neighbours: how many sessions vote.
+    """
+
+    half_life_hours: float = 2.0
+    fading: float = 0.5
+    neighbours: int = 300
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,16 @@ class Sessions:
         """The same, each after one more click, int `[sessions]`."""
         return Sessions(np.insert(self.items, self.starts, latest), self.sizes + 1)
 
+    def without(self, item: int) -> "Sessions":
+        """The same sessions, each without an item.
+
+        >>> Sessions(np.array([3, 1, 3, 3]), np.array([2, 2])).without(3)
+        Sessions(items=array([1]), sizes=array([1, 0]))
+        """
+        kept = self.items != item
+        owner = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        return Sessions(self.items[kept], np.bincount(owner[kept], minlength=len(self.sizes)))
+
     def some(self, first: int, end: int) -> "Sessions":
         """The sessions of `[first, end)`."""
         ends = np.cumsum(self.sizes)
@@ -52,7 +73,13 @@ class Sessions:
 
 
 def session_knn(
-    past: Sessions, hours: np.ndarray, asking: Sessions, items: int, k: int, random: np.random.Generator
+    past: Sessions,
+    hours: np.ndarray,
+    asking: Sessions,
+    items: int,
+    k: int,
+    random: np.random.Generator,
+    settings: KnnSettings = KnnSettings(),
 ) -> np.ndarray:
     """The k best items for each session that asks, int64 `[requests, k]`, −1 where there are fewer; none of its own.
 
@@ -63,6 +90,7 @@ def session_knn(
         items: how many numbers there are.
         k: length of the lists.
         random: says which of items with as many votes comes first.
+        settings: how sessions and clicks are weighed.
 
     >>> past = Sessions(np.array([1, 0, 2, 0, 2, 0, 4, 3]), np.array([2, 2, 2, 2]))
     >>> asking = Sessions(np.array([0, 3]), np.array([1, 1]))
@@ -72,16 +100,16 @@ def session_knn(
     had = past.matrix(items)
     sessions_with = np.asarray(had.sum(axis=0)).ravel()
     rarity = np.log1p(len(past.sizes) / np.maximum(sessions_with, 1)).astype(np.float32)
-    recency = 0.5 ** (hours / HALF_LIFE_HOURS) / np.sqrt(np.maximum(past.sizes, 1))
+    recency = 0.5 ** (hours / settings.half_life_hours) / np.sqrt(np.maximum(past.sizes, 1))
     by_item = (sp.diags(recency.astype(np.float32)) @ had @ sp.diags(rarity)).T.tocsr()
     best = np.full((len(asking.sizes), k), -1, np.int64)
     for start in range(0, len(best), 200):  # 200 × 100,000 sessions at a time
         part = asking.some(start, min(start + 200, len(best)))
-        likeness = (part.matrix(items, FADING) @ by_item).tocsr()
+        likeness = (part.matrix(items, settings.fading) @ by_item).tocsr()
         for row in range(len(part.sizes)):
             values = likeness.data[likeness.indptr[row] : likeness.indptr[row + 1]]
-            if len(values) > NEIGHBOURS:
-                values[values < np.partition(values, -NEIGHBOURS)[-NEIGHBOURS]] = 0
+            if len(values) > settings.neighbours:
+                values[values < np.partition(values, -settings.neighbours)[-settings.neighbours]] = 0
         likeness.eliminate_zeros()
         votes = (likeness @ had).tocsr()
         for row, own in enumerate(np.split(part.items, part.starts[1:])):

@@ -2,27 +2,26 @@
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.walk_forward.answers import Answers, ranker_rows, session_items
+from benchmarks.walk_forward.answers import Answers, ranker_rows, session_items, sessions_so_far
 from benchmarks.walk_forward.cold_starts import cold_starts
+from benchmarks.walk_forward.days import Days
 from benchmarks.walk_forward.families import without
-from benchmarks.walk_forward.news_tower import LEARNT_AGAIN_HOURS, NewsTower, between
-from benchmarks.walk_forward.session_knn import Sessions, session_knn
+from benchmarks.walk_forward.news_tower import LEARNT_AGAIN_HOURS, NewsTower
+from benchmarks.walk_forward.session_knn import KnnSettings, Sessions, session_knn
 from benchmarks.walk_forward.sessions import (
     ASKED,
     CLICKS,
     HOUR,
     HOUR_OF_SESSION,
-    LONGEST_SESSION,
     REPORTED,
     Site,
-    lately_wanted,
     latest_of_sessions,
     latest_rows,
     midnight,
@@ -38,6 +37,7 @@ from training.feature_tensors import request_timestamps
 from training.ranking.fit import fit_trees
 from training.ranking.rows import RankerRows
 from training.release.fused_graph import FusedRecommender
+from training.release.item_universe import ItemUniverse
 from training.sources import user_knn
 from training.sources.next_item import NextItem, Taken, Transitions
 from training.sources.trained import TrainedSources
@@ -50,7 +50,6 @@ FITTED_EVERY = 6  # hours
 LEAST_HOURS = 4  # of rows before the first ranker; until then the blend ranks
 KNN_HOURS = 36
 REMEMBERED = 24_000  # sessions that `user_knn` asks, the latest; an item has at most 128 of them
-DAYS_AT_HAND = 4  # the sessions of 36 hours, begun up to a day before: with fewer, a day is read anew each hour
 TAKEN = (
     names.USER_ID,
     names.SESSION_ID,
@@ -60,6 +59,8 @@ TAKEN = (
     names.POSITIVE_ITEM_IDS,
 )  # columns that say what was taken after what
 RANKED = "retriever + LightGBM"
+KNN = "session k-NN"
+TIES_OF_KNN = 2  # of what is drawn for an hour
 ANSWERED = "answered"  # sessions; a line that has it is of a part of them
 HOUR_MICROSECONDS = 3_600_000_000
 
@@ -81,10 +82,10 @@ class Walk:
         self._reported = reported
         self.rows: list[Answers] = []
         self.rankers: dict[str, lgb.Booster] = {}
-        self._days: dict[datetime, tuple[pa.Table, pa.Table]] = {}
+        self._days = Days(site)
         self._graphs: dict[datetime, FusedRecommender] = {}
         settings = site.config.retriever.model_copy(update={"seed": seed})
-        self._begins = site.first_hour()
+        self._begins = self._days.begin
         self.news = NewsTower(settings, *site.everything(), self._begins)
 
     def hours(self, first: datetime, end: datetime) -> Iterator[tuple[datetime, Figures]]:
@@ -95,12 +96,12 @@ class Walk:
             hour += HOUR
 
     def _one(self, hour: datetime) -> Figures:
-        requests, items = self._day(midnight(hour))
+        requests, items = self._days.of(midnight(hour))
         snapshot = of_hour(items, hour, DAY)
         if not len(snapshot):
             return {}
         self.news.meet(snapshot)
-        past = self._past(hour, LEARNT_AGAIN_HOURS)
+        past = self._days.past(hour, LEARNT_AGAIN_HOURS)
         self.news.learn(past, wanted(past), snapshot)
         begun = of_hour(requests, hour)
         asked = pc.and_(begun[ASKED], pc.equal(begun[REPORTED], self._reported)).to_numpy()
@@ -108,9 +109,9 @@ class Walk:
             return {}
         graph = self._graph_of(midnight(hour), items)
         graph.load_snapshot(snapshot, hour)
-        recent = self._past(hour, KNN_HOURS, TAKEN)
+        recent = self._days.past(hour, KNN_HOURS, TAKEN)
         known = latest_of_sessions(recent)
-        sessions = sessions_so_far(known, graph)
+        sessions = sessions_so_far(known, graph.universe)
         remember(graph, sessions, request_timestamps(known), hour)
         follow(graph, recent, hour, self.site.config.candidates.next_item_half_life_days)
         learnt = self._learnt_from(begun, hour)
@@ -120,9 +121,8 @@ class Walk:
         self._fit(hour)
         random = self._random(hour, 0)
         lists = {line: answers.best(scores, K, random) for line, scores in self._scores(answers, graph).items()}
-        hours = (microseconds(hour) - request_timestamps(known)) / HOUR_MICROSECONDS
-        asking = session_items(begun.filter(asked), graph)
-        lists["session k-NN"] = session_knn(sessions, hours, asking, graph.universe.rows, K, random)
+        random = self._random(hour, TIES_OF_KNN)
+        lists[KNN] = session_knn_lists(known, begun.filter(asked), graph.universe, hour, random, KnnSettings())
         figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
         for called, rows in cold_starts(begun.filter(asked), snapshot).items():
             if rows.any():
@@ -140,7 +140,7 @@ class Walk:
         session has seldom two. The share is such that the hour before would have given SESSIONS_AN_HOUR: how many this
         hour will have is not known yet.
         """
-        known = latest_of_sessions(of_hour(self._past(hour, 1, TAKEN), hour - HOUR))
+        known = latest_of_sessions(of_hour(self._days.past(hour, 1, TAKEN), hour - HOUR))
         share = SESSIONS_AN_HOUR / max(len(known), SESSIONS_AN_HOUR)
         sessions = begun[names.SESSION_ID].to_pylist()
         lot = {session: drawn(f"{self.seed}/{session}") for session in set(sessions)}
@@ -150,17 +150,6 @@ class Walk:
         learnt = np.zeros(len(begun), bool)
         learnt[rows[latest_rows(session_numbers(begun)[rows] * (fit.max(initial=0) + 1) + fit, moments)]] = True
         return learnt
-
-    def _past(self, hour: datetime, hours: int, columns: tuple[str, ...] = ()) -> pa.Table:
-        """The requests that were answered by a click in the last hours before this one, with all columns or some."""
-        since = hour - hours * HOUR
-        days, day = [], max(midnight(since - LONGEST_SESSION), midnight(self._begins))
-        while day < hour:
-            requests, _ = self._day(day)
-            answered = pa.array(between(requests, since, hour))
-            days.append(requests.select(columns or requests.column_names).filter(answered))
-            day += timedelta(days=1)
-        return pa.concat_tables(days)
 
     def _graph_of(self, day: datetime, items: pa.Table) -> FusedRecommender:
         """Of a day's items: a list goes through all that a graph has, and few of the whole walk's items are news."""
@@ -212,15 +201,33 @@ class Walk:
             self.rankers[line], _ = fit_trees(RankerRows(**{**vars(rows), "features": features}), config)
 
     def _random(self, hour: datetime, purpose: int) -> np.random.Generator:
-        """Of this hour and purpose alone: what was drawn before, and how often, must not show in what comes after."""
-        return np.random.default_rng((self.seed, (hour - self._begins) // HOUR, purpose))
+        return random_of(self.seed, (hour - self._begins) // HOUR, purpose)
 
-    def _day(self, day: datetime) -> tuple[pa.Table, pa.Table]:
-        if day not in self._days:
-            if len(self._days) == DAYS_AT_HAND:
-                del self._days[min(self._days)]
-            self._days[day] = self.site.requests_of(day), lately_wanted(self.site.items_of(day))
-        return self._days[day]
+
+def random_of(seed: int, hour: int, purpose: int) -> np.random.Generator:
+    """Of this hour and purpose alone: what was drawn before, and how often, must not show in what comes after."""
+    return np.random.default_rng((seed, hour, purpose))
+
+
+def session_knn_lists(
+    known: pa.Table,
+    asked: pa.Table,
+    universe: ItemUniverse,
+    hour: datetime,
+    random: np.random.Generator,
+    settings: KnnSettings,
+) -> np.ndarray:
+    """What the session k-NN answers to an hour's requests, int64 `[requests, K]`, indices in the universe.
+
+    Items that are not in the universe make no sessions alike, and are not proposed.
+
+    Args:
+        known: the latest requests of the sessions of the last KNN_HOURS.
+    """
+    hours = (microseconds(hour) - request_timestamps(known)) / HOUR_MICROSECONDS
+    sessions = sessions_so_far(known, universe).without(universe.unknown)
+    asking = session_items(asked, universe).without(universe.unknown)
+    return session_knn(sessions, hours, asking, universe.rows, K, random, settings)
 
 
 def judged(best: np.ndarray, taken: np.ndarray) -> dict[str, float]:
@@ -242,11 +249,6 @@ def drawn(session: str) -> float:
     [0.296, 0.086]
     """
     return int.from_bytes(hashlib.blake2b(session.encode(), digest_size=4).digest()) / 2**32
-
-
-def sessions_so_far(known: pa.Table, graph: FusedRecommender) -> Sessions:
-    """Sessions up to and with each request's answer, as indices in the graph's universe."""
-    return session_items(known, graph).before(graph.universe.indices(wanted(known)))
 
 
 def remember(graph: FusedRecommender, sessions: Sessions, moments: np.ndarray, hour: datetime) -> None:

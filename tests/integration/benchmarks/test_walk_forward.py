@@ -8,6 +8,8 @@ from toys import news_site as toy
 
 from benchmarks.walk_forward import checkpoint, walk
 from benchmarks.walk_forward.checkpoint import Kept, walked
+from benchmarks.walk_forward.rival import walk_of_the_rival
+from benchmarks.walk_forward.session_knn import KnnSettings
 from benchmarks.walk_forward.table import summary, table
 from benchmarks.walk_forward.walk import RANKED, Walk
 
@@ -36,6 +38,18 @@ def test_what_is_read_next_is_learnt_and_what_is_popular_does_not_tell(whole):
     assert last["two-tower"]["ndcg@20"] > 2 * last["popularity"]["ndcg@20"]
     assert last["session k-NN"]["hr@20"] > 0.8
     assert last["user_knn"]["hr@20"] > 0.8
+
+
+def test_the_rival_alone_finds_what_a_whole_walk_says_of_it(site, whole):
+    alone = {
+        hour: found[3, KnnSettings()]
+        for hour, found in walk_of_the_rival(site, FIRST, END, True, [3], [KnnSettings()])
+        if found
+    }
+    lines = {
+        hour: {line: figures[line] for line in (walk.KNN, "sessions")} for hour, figures in whole.items() if figures
+    }
+    assert alone == lines and len(alone) > 5
 
 
 def test_no_hour_sees_its_future(site, whole):

@@ -30,6 +30,7 @@ def test_the_programs_are_found():
         "main_job",
         "point_in_time",
         "reliability",
+        "rival",
         "rivals",
         "scale_run",
         "serve",

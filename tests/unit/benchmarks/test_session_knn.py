@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.walk_forward.session_knn import Sessions, session_knn
+from benchmarks.walk_forward.session_knn import KnnSettings, Sessions, session_knn
 
 
 def lists(seed: int) -> np.ndarray:
@@ -31,3 +31,26 @@ def test_sessions_are_cut_and_lengthened_as_lists_are():
     assert longer.items.tolist() == [7, 3, 1, 8, 2, 9, 5]
     assert longer.sizes.tolist() == [3, 2, 2]
     assert longer.some(1, 3).items.tolist() == [8, 2, 9, 5]
+
+
+def test_settings_say_whose_votes_count():
+    past = Sessions(np.array([1, 0, 2, 0, 2, 0]), np.array([2, 2, 2]))  # item 1 an hour ago; item 2 a day ago, twice
+    asking, hours = Sessions(np.zeros(1, np.int64), np.ones(1, np.int64)), np.array([1.0, 24.0, 24.0])
+
+    def best(settings: KnnSettings) -> int:
+        return int(session_knn(past, hours, asking, 3, 1, np.random.default_rng(1), settings)[0, 0])
+
+    assert best(KnnSettings(half_life_hours=2)) == 1
+    assert best(KnnSettings(half_life_hours=1000)) == 2
+    assert best(KnnSettings(half_life_hours=1000, neighbours=1)) == 1
+
+
+def test_the_clicks_before_the_last_weigh_as_much_as_the_settings_say():
+    past = Sessions(np.array([2, 0, 3, 1, 3, 1]), np.array([2, 2, 2]))
+    asking = Sessions(np.array([0, 1]), np.array([2]))  # item 0 is the latest
+
+    def best(fading: float) -> int:
+        settings = KnnSettings(fading=fading)
+        return int(session_knn(past, np.ones(3), asking, 4, 1, np.random.default_rng(1), settings)[0, 0])
+
+    assert (best(0.1), best(1.0)) == (2, 3)
