@@ -20,8 +20,8 @@ class KnnSettings:
         neighbours: how many sessions vote.
     """
 
-    half_life_hours: float = 2.0
-    fading: float = 0.5
+    half_life_hours: float = 1.5
+    fading: float = 0.2
     neighbours: int = 300
 
 
