@@ -113,7 +113,7 @@ def main() -> None:
         print(json.dumps({**vars(way), "hours": result["hours"], **result["lines"][KNN]}))
     if given.half == "reported" and given.windows is None and given.first == 1:
         [(way, result)] = results
-        result |= circumstances(typed("benchmarks.walk_forward.rival"), given.date, before)
+        result |= circumstances(typed("benchmarks.walk_forward.rival", given.home), given.date, before)
         result |= {"half": given.half, "seeds": given.seeds, "settings": vars(way)}
         write_atomically(RESULT, json.dumps(result, indent=1) + "\n")
 
