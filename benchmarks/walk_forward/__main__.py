@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.circumstances import beginning, circumstances
 from benchmarks.walk_forward.checkpoint import Kept, digest_of_code, walked
 from benchmarks.walk_forward.families import FAMILIES
-from benchmarks.walk_forward.sessions import HOUR, Site
+from benchmarks.walk_forward.sessions import CONFIG, HOUR, Site
 from benchmarks.walk_forward.table import summary, table
 from benchmarks.walk_forward.walk import RANKED, Figures, Walk
 from tastemaker.errors import TastemakerError
@@ -22,7 +22,6 @@ from tastemaker.home import Home
 from tastemaker.settings import PROJECT_ROOT
 from tastemaker.steps import digest_files, write_atomically
 
-CONFIG = PROJECT_ROOT / "benchmarks" / "globo.yaml"
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "globo.json"
 NAMED = 5  # hours that an error names
 

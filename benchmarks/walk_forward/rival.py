@@ -21,6 +21,7 @@ from benchmarks.walk_forward.days import Days
 from benchmarks.walk_forward.session_knn import KnnSettings
 from benchmarks.walk_forward.sessions import (
     ASKED,
+    CONFIG,
     HOUR,
     REPORTED,
     Site,
@@ -48,7 +49,6 @@ from tastemaker.steps import write_atomically
 from training.datasets.item_snapshots import DAY
 from training.release.item_universe import ItemUniverse
 
-CONFIG = PROJECT_ROOT / "benchmarks" / "globo.yaml"
 RESULT = PROJECT_ROOT / "benchmarks" / "results" / "globo_session_knn.json"
 
 
@@ -85,12 +85,11 @@ def _figures(
 
 
 def main() -> None:
-    """Judges as asked."""
+    """Judges as asked, prints a JSON line for each way, and keeps the result of the whole reported half."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--home", type=Path, required=True, help="a home at hourly grain")
     options.add_argument("--date", required=True, help="the day of the measurement, to stand in the result")
     options.add_argument("--windows", type=int, help="hours, after the first; all without it")
-    options.add_argument("--first", type=int, default=1, help="hour to begin with")
     options.add_argument("--seeds", type=int, nargs="+", default=[1], help="of ties")
     options.add_argument("--half", choices=("tuning", "reported"), default="tuning", help="sessions that are answered")
     chosen = KnnSettings()
@@ -102,7 +101,7 @@ def main() -> None:
     if given.half == "reported" and len(ways) > 1:
         options.error("the reported half is judged with one way; choose it on the tuning half")
     site = Site.of(Home(given.home), CONFIG)
-    first = site.first_hour() + given.first * HOUR
+    first = site.first_hour() + HOUR
     end = site.last_hour() if given.windows is None else min(first + given.windows * HOUR, site.last_hour())
     walks: dict[tuple[int, KnnSettings], dict[str, Figures]] = {key: {} for key in product(given.seeds, ways)}
     for hour, found in walk_of_the_rival(site, first, end, given.half == "reported", given.seeds, ways):
@@ -111,7 +110,7 @@ def main() -> None:
     results = [(way, summary([walks[seed, way] for seed in given.seeds])) for way in ways]
     for way, result in sorted(results, key=lambda one: float(one[1]["lines"][KNN]["ndcg@20"])):
         print(json.dumps({**vars(way), "hours": result["hours"], **result["lines"][KNN]}))
-    if given.half == "reported" and given.windows is None and given.first == 1:
+    if given.half == "reported" and given.windows is None:
         [(way, result)] = results
         result |= circumstances(typed("benchmarks.walk_forward.rival", given.home), given.date, before)
         result |= {"half": given.half, "seeds": given.seeds, "settings": vars(way)}

@@ -20,11 +20,13 @@ from tastemaker import names
 from tastemaker.config import Config, load_config
 from tastemaker.home import Home
 from tastemaker.moments import sql_timestamp
+from tastemaker.settings import PROJECT_ROOT
 from tastemaker.steps import digest_files
 from training.datasets.item_snapshots import item_snapshots
 from training.datasets.session_fold import fold_sessions
 from training.feature_tensors import column_of, request_timestamps
 
+CONFIG = PROJECT_ROOT / "benchmarks" / "globo.yaml"  # that the home was built with
 HOUR = timedelta(hours=1)
 CLICKS = 20  # of a session that count
 LONGEST_SESSION = timedelta(hours=24)  # 834 of 1,041,734 have a click later than that, which is not learnt from
