@@ -78,6 +78,7 @@ bench-scale: $(READY)  ## G1's three million clicks through the whole platform, 
 
 bench-globo: $(READY)  ## G1's news hour by hour beside published models, five seeds; GLOBO=home that was built at hourly grain
 	$(BIN)/python -W ignore -m benchmarks.walk_forward --home $(GLOBO) --half reported --seeds 1 2 3 4 5 --date $$(date -u +%F)
+	$(BIN)/python -W ignore -m benchmarks.walk_forward.rival --home $(GLOBO) --half reported --seeds 1 2 3 --date $$(date -u +%F)
 
 bench-encoders: $(READY)  ## every encoder of a history, three seeds each, on the training sets in TASTEMAKER_HOME
 	$(BIN)/python -W ignore -m benchmarks.encoders --date $$(date -u +%F)
