@@ -117,12 +117,13 @@ def ranker_rows(answers: Sequence[Answers], now: datetime, random: np.random.Gen
 
 
 def session_items(requests: pa.Table, universe: ItemUniverse) -> Sessions:
-    """Each request's session so far, as indices in the universe."""
+    """Each request's session so far, as indices in the universe; items that are not in it are left out."""
     lists = column_of(requests, names.SESSION_ITEM_IDS)
     sizes = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    return Sessions(universe.indices(pc.list_flatten(lists)), sizes.astype(np.int64))
+    items = Sessions(universe.indices(pc.list_flatten(lists)), sizes.astype(np.int64))
+    return items.without(universe.unknown)
 
 
 def sessions_so_far(known: pa.Table, universe: ItemUniverse) -> Sessions:
-    """Sessions up to and with each request's answer, as indices in the universe."""
-    return session_items(known, universe).before(universe.indices(wanted(known)))
+    """Sessions up to and with each request's answer, likewise."""
+    return session_items(known, universe).before(universe.indices(wanted(known))).without(universe.unknown)

@@ -13,12 +13,12 @@ from datetime import datetime
 from itertools import product
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.circumstances import beginning, circumstances, typed
+from benchmarks.walk_forward.answers import session_items, sessions_so_far
 from benchmarks.walk_forward.days import Days
-from benchmarks.walk_forward.session_knn import KnnSettings
+from benchmarks.walk_forward.session_knn import KnnSettings, session_knn
 from benchmarks.walk_forward.sessions import (
     ASKED,
     CONFIG,
@@ -38,9 +38,10 @@ from benchmarks.walk_forward.walk import (
     TAKEN,
     TIES_OF_KNN,
     Figures,
+    K,
+    hours_since,
     judged,
     random_of,
-    session_knn_lists,
 )
 from tastemaker import names
 from tastemaker.home import Home
@@ -67,21 +68,14 @@ def walk_of_the_rival(
             continue
         known = latest_of_sessions(days.past(hour, KNN_HOURS, TAKEN))
         universe = ItemUniverse.of(pc.unique(items[names.ITEM_ID]).to_pylist())
-        yield (
-            hour,
-            {
-                (seed, way): _figures(days, known, asked, universe, hour, seed, way)
-                for seed, way in product(seeds, ways)
-            },
-        )
-
-
-def _figures(
-    days: Days, known: pa.Table, asked: pa.Table, universe: ItemUniverse, hour: datetime, seed: int, way: KnnSettings
-) -> Figures:
-    random = random_of(seed, (hour - days.begin) // HOUR, TIES_OF_KNN)
-    lists = session_knn_lists(known, asked, universe, hour, random, way)
-    return {KNN: judged(lists, universe.indices(wanted(asked))), "sessions": {ANSWERED: float(len(asked))}}
+        sessions, since = sessions_so_far(known, universe), hours_since(known, hour)
+        asking, taken = session_items(asked, universe), universe.indices(wanted(asked))
+        found: dict[tuple[int, KnnSettings], Figures] = {}
+        for seed, way in product(seeds, ways):
+            random = random_of(seed, (hour - days.begin) // HOUR, TIES_OF_KNN)
+            lists = session_knn(sessions, since, asking, universe.rows, K, random, way)
+            found[seed, way] = {KNN: judged(lists, taken), "sessions": {ANSWERED: float(len(asked))}}
+        yield hour, found
 
 
 def main() -> None:

@@ -42,6 +42,11 @@ class Sessions:
         """int `[sessions]`, where each one's items begin."""
         return np.cumsum(self.sizes) - self.sizes
 
+    @property
+    def owner(self) -> np.ndarray:
+        """int `[clicks]`, the session that each is of."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
     def before(self, latest: np.ndarray) -> "Sessions":
         """The same, each after one more click, int `[sessions]`."""
         return Sessions(np.insert(self.items, self.starts, latest), self.sizes + 1)
@@ -53,8 +58,7 @@ class Sessions:
         Sessions(items=array([1]), sizes=array([1, 0]))
         """
         kept = self.items != item
-        owner = np.repeat(np.arange(len(self.sizes)), self.sizes)
-        return Sessions(self.items[kept], np.bincount(owner[kept], minlength=len(self.sizes)))
+        return Sessions(self.items[kept], np.bincount(self.owner[kept], minlength=len(self.sizes)))
 
     def some(self, first: int, end: int) -> "Sessions":
         """The sessions of `[first, end)`."""
@@ -67,7 +71,7 @@ class Sessions:
         >>> Sessions(np.array([2, 0, 1]), np.array([2, 1])).matrix(3, 0.5).toarray().tolist()
         [[0.5, 0.0, 1.0], [0.0, 1.0, 0.0]]
         """
-        row = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        row = self.owner
         weight = (fading ** (np.arange(len(row)) - self.starts[row])).astype(np.float32)
         return sp.csr_matrix((weight, (row, self.items)), shape=(len(self.sizes), items))
 

@@ -14,7 +14,7 @@ from benchmarks.walk_forward.cold_starts import cold_starts
 from benchmarks.walk_forward.days import Days
 from benchmarks.walk_forward.families import without
 from benchmarks.walk_forward.news_tower import LEARNT_AGAIN_HOURS, NewsTower
-from benchmarks.walk_forward.session_knn import KnnSettings, Sessions, session_knn
+from benchmarks.walk_forward.session_knn import Sessions, session_knn
 from benchmarks.walk_forward.sessions import (
     ASKED,
     CLICKS,
@@ -37,7 +37,6 @@ from training.feature_tensors import request_timestamps
 from training.ranking.fit import fit_trees
 from training.ranking.rows import RankerRows
 from training.release.fused_graph import FusedRecommender
-from training.release.item_universe import ItemUniverse
 from training.sources import user_knn
 from training.sources.next_item import NextItem, Taken, Transitions
 from training.sources.trained import TrainedSources
@@ -121,8 +120,8 @@ class Walk:
         self._fit(hour)
         random = self._random(hour, 0)
         lists = {line: answers.best(scores, K, random) for line, scores in self._scores(answers, graph).items()}
-        random = self._random(hour, TIES_OF_KNN)
-        lists[KNN] = session_knn_lists(known, begun.filter(asked), graph.universe, hour, random, KnnSettings())
+        asking, random = session_items(begun.filter(asked), graph.universe), self._random(hour, TIES_OF_KNN)
+        lists[KNN] = session_knn(sessions, hours_since(known, hour), asking, graph.universe.rows, K, random)
         figures = {line: judged(best, answers.wanted) for line, best in lists.items()}
         for called, rows in cold_starts(begun.filter(asked), snapshot).items():
             if rows.any():
@@ -209,25 +208,10 @@ def random_of(seed: int, hour: int, purpose: int) -> np.random.Generator:
     return np.random.default_rng((seed, hour, purpose))
 
 
-def session_knn_lists(
-    known: pa.Table,
-    asked: pa.Table,
-    universe: ItemUniverse,
-    hour: datetime,
-    random: np.random.Generator,
-    settings: KnnSettings,
-) -> np.ndarray:
-    """What the session k-NN answers to an hour's requests, int64 `[requests, K]`, indices in the universe.
-
-    Items that are not in the universe make no sessions alike, and are not proposed.
-
-    Args:
-        known: the latest requests of the sessions of the last KNN_HOURS.
-    """
-    hours = (microseconds(hour) - request_timestamps(known)) / HOUR_MICROSECONDS
-    sessions = sessions_so_far(known, universe).without(universe.unknown)
-    asking = session_items(asked, universe).without(universe.unknown)
-    return session_knn(sessions, hours, asking, universe.rows, K, random, settings)
+def hours_since(known: pa.Table, hour: datetime) -> np.ndarray:
+    """float `[requests]`, from each request to an hour."""
+    hours: np.ndarray = (microseconds(hour) - request_timestamps(known)) / HOUR_MICROSECONDS
+    return hours
 
 
 def judged(best: np.ndarray, taken: np.ndarray) -> dict[str, float]:
@@ -256,10 +240,8 @@ def remember(graph: FusedRecommender, sessions: Sessions, moments: np.ndarray, h
     universe = graph.universe
     for source in graph.sources.made:
         if isinstance(source, UserKnn):
-            owner = np.repeat(np.arange(len(sessions.sizes)), sessions.sizes)
-            met = sessions.items != universe.unknown
             source.load(
-                user_knn.Sessions.fit(owner[met], sessions.items[met], moments, universe.item_ids, hour, REMEMBERED)
+                user_knn.Sessions.fit(sessions.owner, sessions.items, moments, universe.item_ids, hour, REMEMBERED)
             )
 
 

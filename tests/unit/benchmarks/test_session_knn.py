@@ -33,6 +33,14 @@ def test_sessions_are_cut_and_lengthened_as_lists_are():
     assert longer.some(1, 3).items.tolist() == [8, 2, 9, 5]
 
 
+def test_a_session_without_a_click_that_counts_is_still_one():
+    emptied = Sessions(np.array([6, 3, 6, 1]), np.array([1, 2, 1])).without(6)
+    assert emptied.sizes.tolist() == [0, 1, 1]
+    longer = emptied.before(np.array([7, 8, 9]))
+    assert longer.items.tolist() == [7, 8, 3, 9, 1]
+    assert longer.owner.tolist() == [0, 1, 1, 2, 2]
+
+
 def test_settings_say_whose_votes_count():
     past = Sessions(np.array([1, 0, 2, 0, 2, 0]), np.array([2, 2, 2]))  # item 1 an hour ago; item 2 a day ago, twice
     asking, hours = Sessions(np.zeros(1, np.int64), np.ones(1, np.int64)), np.array([1.0, 24.0, 24.0])
